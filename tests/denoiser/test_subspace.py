@@ -13,17 +13,23 @@ WEIGHTS, REST = double([0.3, 0.7]), 0.05
 MEANS = double([[-1.0, 0.5], [0.8, -0.2]])
 COVARIANCES = double([[[0.5, 0.2], [0.2, 0.3]], [[0.1, 0.0], [0.0, 0.4]]])
 CENTER = 0.3 * draw(5, seed=2)
-AXES = torch.linalg.qr(draw(5, 2, seed=1)).Q
-"""Two components in five dimensions that lie along two axes, and independent noise along all others."""
+AXES = torch.linalg.qr(draw(5, 4, seed=1)).Q
+"""Two components in five dimensions that lie along the first two of these, and independent noise along all others."""
+VARIANCES = double([0.4, 0.1])
+"""Along the others of these."""
 
 
-def whole(schedule) -> GaussianMixture:
-    covariances = AXES @ COVARIANCES @ AXES.T + REST * (torch.eye(5).double() - AXES @ AXES.T)
-    return GaussianMixture(WEIGHTS, CENTER + MEANS @ AXES.T, covariances, schedule)
+def whole(schedule, num_further=0) -> GaussianMixture:
+    axes = AXES[:, :2]
+    others = REST * (torch.eye(5).double() - axes @ axes.T)
+    for axis, variance in zip(AXES[:, 2 : 2 + num_further].T, VARIANCES, strict=False):
+        others = others + (variance - REST) * torch.outer(axis, axis)
+    return GaussianMixture(WEIGHTS, CENTER + MEANS @ axes.T, axes @ COVARIANCES @ axes.T + others, schedule)
 
 
-def fitted(num_components=2) -> FittedSubspace:
-    return FittedSubspace(5, 2, num_components).fit(CENTER, AXES, REST, WEIGHTS, MEANS, COVARIANCES).eval()
+def fitted(num_components=2, num_further=0, room=0) -> FittedSubspace:
+    found = CENTER, AXES[:, : 2 + num_further], VARIANCES[:num_further], REST, WEIGHTS, MEANS, COVARIANCES
+    return FittedSubspace(5, 2, num_components, num_further + room).fit(*found).eval()
 
 
 @pytest.mark.parametrize(
@@ -31,10 +37,11 @@ def fitted(num_components=2) -> FittedSubspace:
     [LinearGamma(-6.0, 8.0), Cosine(gamma_min=-6.0, gamma_max=8.0), EDM()],
     ids=lambda each: type(each).__name__,
 )
-@pytest.mark.parametrize("num_components", [2, 5])
-def test_it_is_the_closed_form_of_such_data(schedule, num_components):
-    """Of a batch at levels of its own and at one level, with components that are not used too."""
-    exact, subspace, x = whole(schedule), fitted(num_components), draw(6, 5, seed=3)
+@pytest.mark.parametrize(("num_components", "num_further", "room"), [(2, 0, 0), (5, 0, 0), (2, 2, 0), (2, 1, 2)])
+def test_it_is_the_closed_form_of_such_data(schedule, num_components, num_further, room):
+    """Of a batch at levels of its own and at one level, with components and axes that are not used too."""
+    exact, subspace = whole(schedule, num_further), fitted(num_components, num_further, room)
+    x = draw(6, 5, seed=3)
     for t in (torch.linspace(0.02, 1.0, 6).double(), 0.5):
         level = schedule.level(t)
         alpha, sigma = (torch.as_tensor(each).reshape(-1, 1) for each in (level.alpha, level.sigma))
@@ -48,13 +55,17 @@ def test_it_is_the_closed_form_of_such_data(schedule, num_components):
 def test_before_it_is_fitted_it_is_of_standard_normal_data():
     schedule, x_t = LinearGamma(-6.0, 8.0), draw(4, 5)
     level = schedule.level(0.6)
-    torch.testing.assert_close(FittedSubspace(5, 2, 3).eval().x(x_t, level), level.alpha * x_t)
+    for num_further in (0, 2):
+        torch.testing.assert_close(FittedSubspace(5, 2, 3, num_further).eval().x(x_t, level), level.alpha * x_t)
 
 
 def test_it_has_axes():
-    for num_axes in (0, 6):
-        with pytest.raises(InputError, match=rf"{num_axes} principal axes of 5 entries: give from 1 to 5"):
-            FittedSubspace(5, num_axes, 2)
+    for num_axes, num_further in ((0, 0), (6, 0), (3, 3), (2, -1)):
+        message = (
+            f"{num_axes} principal axes and {num_further} further ones of 5 entries: give 1 or more, of both together"
+        )
+        with pytest.raises(InputError, match=message):
+            FittedSubspace(5, num_axes, 2, num_further)
 
 
 class Recording(torch.nn.Module):
@@ -78,6 +89,6 @@ def test_a_network_is_shown_it_and_adds_to_it():
     for said in (0.0, 0.25):
         network = Recording(said)
         denoiser = SubspaceDenoiser(network, schedule, (1, 5), fitted())
-        torch.testing.assert_close(denoiser(x_t, t).x, share * expected + said)
+        torch.testing.assert_close(denoiser(x_t, t).x, share * expected + (1 - share).sqrt() * said)
         torch.testing.assert_close(network.shown[:, 1:], expected)
         torch.testing.assert_close(network.shown[:, :1], x_t)  # variance preserving, of unit variance

@@ -38,7 +38,9 @@ def prepared(tmp_path_factory):
         data,
         schedule=ScheduleConfig("linear-gamma", gamma_min=-13.3, gamma_max=8.0),
         network=NetworkConfig("unet", width=4, multipliers=(1,), blocks_per_level=1, attention_levels=0),
-        coarse=CoarseConfig(split=-3.0, width=4, multipliers=(1,), attention_levels=0, components=4, axes=6),
+        coarse=CoarseConfig(
+            split=-3.0, width=4, multipliers=(1,), attention_levels=0, components=4, axes=6, further_axes=8
+        ),
         training=TrainingConfig(steps=8, batch_size=8, objective="balanced", warmup_steps=2, num_pictures=0),
     )
     return config, lb.open_dataset(data)
@@ -63,14 +65,25 @@ def test_it_denoises_far_better_than_gaussians_of_single_entries(prepared):
 def test_components_are_found(prepared):
     """The two blobs are two groups of components along the first axes, and what is left is the noise."""
     _, dataset = prepared
-    found = fit_subspace(dataset, 6, 2, 0)
+    found = fit_subspace(dataset, 6, 2, 0, 0)
     torch.testing.assert_close(found.axes.T @ found.axes, torch.eye(6).double(), rtol=0, atol=1e-5)
     assert found.weights.tolist() == pytest.approx([0.5, 0.5], abs=0.07)
     separation = (found.means[0] - found.means[1]).square().sum().sqrt()
     assert separation > 4 * found.covariances.diagonal(dim1=1, dim2=2).sum(1).sqrt().max()
     # of a normal distribution cut at two standard deviations, in the model's units
     assert found.rest == pytest.approx(0.92 * (4 / 127.5) ** 2, rel=0.1)
-    assert len(fit_subspace(dataset, 6, 64, 0).weights) == len(dataset.train) // 500
+    assert len(fit_subspace(dataset, 6, 64, 0, 0).weights) == len(dataset.train) // 500
+
+
+def test_further_axes_have_their_variances(prepared):
+    """The data's along each of them, as many as there are."""
+    _, dataset = prepared
+    x = dataset.encoded(dataset.train).flatten(1).double()
+    for asked, num in ((5, 5), (1000, 61)):
+        found = fit_subspace(dataset, 3, 2, asked, 0)
+        assert found.axes.shape == (64, 3 + num)
+        assert found.means.shape[1] == 3
+        torch.testing.assert_close(found.variances, (x @ found.axes[:, 3:]).var(0), rtol=1e-3, atol=0)
 
 
 def test_a_run_keeps_it_and_goes_on_upon_it(prepared, tmp_path, monkeypatch):
@@ -79,7 +92,7 @@ def test_a_run_keeps_it_and_goes_on_upon_it(prepared, tmp_path, monkeypatch):
     whole, stopped = (dict(run.model.trained.named_parameters()) for run in runs)
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
     assert isinstance(runs[0].denoiser.coarse, SubspaceDenoiser)
-    expected = fit_subspace(dataset, 6, 4, config.training.seed)
+    expected = fit_subspace(dataset, 6, 4, 8, config.training.seed)
     torch.testing.assert_close(runs[0].denoiser.coarse.subspace.axes.detach(), expected.axes)
     assert np.isfinite(lb.score(runs[0], dataset.examples[:4], lb.Effort(4)).bits_per_dim).all()
     assert lb.generate(runs[0], 2).shape == (2, 1, 8, 8)
@@ -91,7 +104,7 @@ def test_the_recipe_has_it_where_examples_are_many(monkeypatch):
         return recipe(assemble("signals", images, layout="NCL", num_levels=256), minutes=minutes).coarse.components
 
     many = int(1.3 * FEW_EXAMPLES)
-    assert advised(many) == advised(many, minutes=2.0) == COARSE_COMPONENTS
+    assert advised(many) == advised(many, minutes=4.0) == COARSE_COMPONENTS
     assert advised(many, minutes=1.0) < COARSE_COMPONENTS
     assert advised(many, minutes=1e-3) == 1
     assert advised(FEW_EXAMPLES) == 0
@@ -110,6 +123,6 @@ def test_what_does_not_go_with_it_is_refused(prepared):
     few = dataclasses.replace(dataset, train=dataset.train[:5])
     with pytest.raises(InputError, match=r"--coarse\.axes is 6, .* in 5 training examples: give no more than that"):
         Trainer(config, few)
-    for settings in ({"components": -1}, {"axes": 0}):
-        with pytest.raises(InputError, match=r"give 0 components or more, and 1 axis or more"):
+    for settings in ({"components": -1}, {"axes": 0}, {"further_axes": -1}):
+        with pytest.raises(InputError, match=r"give 0 components or more, 1 axis or more, and 0 further ones or more"):
             changed(**settings)

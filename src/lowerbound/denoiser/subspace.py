@@ -1,9 +1,10 @@
 r"""A network that is shown what a mixture of few principal components makes of noise, and says what to add to it.
 
-$$\hat x(x_t) = s_t^2\, \hat x^S(x_t) + F(x_t, \hat x^S(x_t), \gamma_t), \qquad s_t^2 = \mathrm{sigmoid}(\gamma_t)$$
+$$\hat x(x_t) = s_t^2\, \hat x^S(x_t) + a_t F(x_t, \hat x^S(x_t), \gamma_t), \qquad s_t^2 = \mathrm{sigmoid}(\gamma_t),
+  \quad a_t^2 = 1 - s_t^2$$
 
-Under much noise the mixture denoises, and little is to be added. The less noise there is, the more the network sees of an
-example itself, and the mixture is an outline that it may look at.
+Under much noise the mixture denoises, little is to be added, and what a network adds by mistake is small. The less noise
+there is, the more the network sees of an example itself, and the mixture is an outline that it may look at.
 """
 
 from torch import Tensor, nn
@@ -45,6 +46,7 @@ class SubspaceDenoiser(OfNetwork):
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         guess = self.subspace.x(x_t, level)
-        _, s = preserving(level.gamma)
-        x = expand(s**2, guess) * guess + self.output(x_t, level, cond, observed, beside=guess)
+        a, s = preserving(level.gamma)
+        output = self.output(x_t, level, cond, observed, beside=guess)
+        x = expand(s**2, guess) * guess + expand(a, guess) * output
         return Prediction(x_t, level, x, self.schedule)

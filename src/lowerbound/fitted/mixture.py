@@ -194,7 +194,8 @@ class FittedMixture(nn.Module):
         at, numbers = self._places(x)
         seen = None if observed is None else observed[:, numbers]
         y = x[:, numbers]
-        log_joint = self._numbers(y, 0.0, seen).log_joint
+        is_quick = self.axes is not None and seen is None
+        log_joint = self._along(y, 0.0)[0] if is_quick else self._numbers(y, 0.0, seen).log_joint
         num_seen = count_dims(y, seen)[:, None]
         log_joint = log_joint - num_seen.to(log_joint.dtype) * math.log(2 * math.pi) / 2
         if self.chances is None:
@@ -217,14 +218,14 @@ class FittedMixture(nn.Module):
         return ByComponent(log_joint, residual, torch.einsum("bke,kne->bkn", shares, axes[:, first:].square()))
 
     def _along(self, y: Tensor, noise: Scalar) -> tuple[Tensor, Tensor, Tensor]:
-        """`_numbers`' first, and y's offset along each axis and the variance there, (B, K, N)."""
+        """`_numbers`' first, and y's offset along each axis and the variance there, (B, K, N), or (1, K, N) of one noise."""
         assert self.axes is not None
         weights, means, variances, axes = (
             self._used(each).to(y.dtype) for each in (self.weights, self.means, self.variances, self.axes)
         )
         along = torch.einsum("bn,kne->bke", y, axes) - torch.einsum("kn,kne->ke", means, axes)
-        spread = (variances + expand(noise, along)).expand_as(along)
-        return weights.log() - 0.5 * (along.square() / spread + spread.log()).sum(2), along, spread
+        spread = variances[None] + expand(noise, along)
+        return weights.log() - 0.5 * ((along.square() / spread).sum(2) + spread.log().sum(2)), along, spread
 
     def _of_factors(self, y: Tensor, noise: Tensor | float, observed: Tensor | None) -> ByComponent:
         """`_numbers` of those that factors move, or none; of a missing one nothing is said, and each may have a noise of its

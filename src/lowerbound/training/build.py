@@ -190,7 +190,9 @@ def build_coarse(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser
             f"--coarse.target {settings.target} has no effect on a network that stands upon principal components, and says "
             "what to add to x: leave it out, or give --coarse.components 0"
         )
-    subspace = FittedSubspace(spec.num_dims, min(settings.axes, spec.num_dims), settings.components)
+    num_axes = min(settings.axes, spec.num_dims)
+    num_further = min(settings.further_axes, spec.num_dims - num_axes)
+    subspace = FittedSubspace(spec.num_dims, num_axes, settings.components, num_further)
     return SubspaceDenoiser(network, schedule, spec.shape, subspace, sigma_data)
 
 

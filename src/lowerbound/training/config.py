@@ -219,8 +219,10 @@ class CoarseConfig:
     components: int = 0
     """The largest number of components in a mixture of Gaussians that is fitted to the principal components of training
     examples before the network learns what to add to it; 0 for none."""
-    axes: int = 48
+    axes: int = 96
     """The number of principal components that have such a mixture, at most as many as an example has entries."""
+    further_axes: int = 0
+    """The number of principal components after these, each of which is Gaussian, of a variance of its own."""
 
 
 @dataclass(frozen=True)
@@ -414,10 +416,10 @@ class Config:
             )
         if coarse.patch < 1:
             raise InputError(f"--coarse.patch is {coarse.patch}: give 1 position along each axis or more")
-        if coarse.components < 0 or coarse.axes < 1:
+        if coarse.components < 0 or coarse.axes < 1 or coarse.further_axes < 0:
             raise InputError(
-                f"--coarse.components is {coarse.components}, --coarse.axes {coarse.axes}: give 0 components or more, and 1 "
-                "axis or more"
+                f"--coarse.components is {coarse.components}, --coarse.axes {coarse.axes}, --coarse.further-axes "
+                f"{coarse.further_axes}: give 0 components or more, 1 axis or more, and 0 further ones or more"
             )
         if not schedule.gamma_min < coarse.split < schedule.gamma_max or not 0 < coarse.share < 1:
             raise InputError(

@@ -39,6 +39,8 @@ ROUNDS = 30
 """Of expectation maximisation, at most."""
 TOLERANCE = 1e-3
 """Nats for each entry below which a round is the last."""
+NO_SHARE = 1e-12
+"""Of a row, which adds nothing to a component's covariance."""
 PART = 1024
 """Rows whose densities are computed at a time."""
 
@@ -191,12 +193,18 @@ def _maximised(x: Tensor, blocks: Blocks, share: Tensor, floor: float) -> Compon
     numbers, chosen = x[:, torch.cat([at.reals, at.grids])], _chosen(x, blocks)
     counts = share.sum(0) + 1e-9
     means = share.T @ numbers / counts[:, None]
-    apart = (numbers - mean for mean in means)
-    scatter = [(each * of_rows[:, None]).T @ each for each, of_rows in zip(apart, share.T, strict=True)]
+    scatter = [_scatter(numbers, mean, of_rows) for mean, of_rows in zip(means, share.T, strict=True)]
     covariances = torch.stack(scatter) / counts[:, None, None] + floor * torch.eye(numbers.shape[1]).double()
     prior = _chances(chosen.sum(0, keepdim=True), torch.ones_like(at.beyond).double(), blocks)[0]
     chances = _chances(torch.einsum("nk,ncm->kcm", share, chosen), prior, blocks)
     return Components(counts / counts.sum(), means, _widened(covariances, blocks), chances)
+
+
+def _scatter(numbers: Tensor, mean: Tensor, share: Tensor) -> Tensor:
+    """The sum of squares and products about the mean, each row by its share; most rows have none to speak of."""
+    has_share = share > NO_SHARE
+    apart = numbers[has_share] - mean
+    return (apart * share[has_share, None]).T @ apart
 
 
 def _clusters(x: Tensor, num_clusters: int, seed: int) -> Tensor:

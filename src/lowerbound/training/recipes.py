@@ -54,10 +54,12 @@ FEW_EXAMPLES = 10_000
 """Training examples below which a model that sees them often has to be kept from learning them by heart."""
 SHARES: dict[Purpose, float] = {"likelihood": 0.5, "both": 0.5, "samples": 0.75}
 """The share of each batch from which the coarse of two networks learns. Less of it than a half has saved no bits."""
-COARSE_COMPONENTS = 32
+COARSE_COMPONENTS = 64
 """Of the mixture that a coarse network stands upon, at most, where there are `FEW_EXAMPLES` or more."""
 COMPONENTS_A_MINUTE = 16
-"""Of these, at most: fitting 32 takes up to ten seconds."""
+"""Of these, at most: fitting 64 takes about a quarter of a minute."""
+FURTHER_AXES = 288
+"""Principal components beside those of the mixture, at most."""
 WIDEST_SUBSPACE = 2**14
 """Entries of an image, at most, whose principal components are looked for: each axis has as many numbers."""
 MULTIPLIERS = (1, 2, 2, 4, 4, 4)
@@ -182,6 +184,7 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
             multipliers=multipliers,
             dense=DENSE if is_joined else 0,
             components=_coarse_components(dataset, config.training.minutes),
+            further_axes=FURTHER_AXES,
         ),
         training=replace(config.training, batch_size=min(2 * config.training.batch_size, len(dataset.train))),
     )

@@ -27,7 +27,8 @@ class Subspace(NamedTuple):
     """Of examples, as `FittedSubspace.fit` takes it."""
 
     center: Float[Tensor, "num_dims"]
-    axes: Float[Tensor, "num_dims num_axes"]
+    axes: Float[Tensor, "num_dims num_all_axes"]
+    variances: Float[Tensor, "num_further"]
     rest: float
     weights: Float[Tensor, "num_components"]
     means: Float[Tensor, "num_components num_axes"]
@@ -43,13 +44,14 @@ def check_enough(dataset: Dataset, num_axes: int) -> None:
         )
 
 
-def fit_subspace(dataset: Dataset, num_axes: int, num_components: int, seed: int) -> Subspace:
+def fit_subspace(dataset: Dataset, num_axes: int, num_components: int, num_further: int, seed: int) -> Subspace:
     """The first principal components of training examples, and a mixture of Gaussians of them by expectation maximisation.
 
     Arguments:
         dataset: of examples of which no entry is missing.
         num_axes: principal components, at most as many as there are examples or entries.
         num_components: of the mixture, at most; fewer of few examples.
+        num_further: principal components after these that have a variance each, at most.
         seed: of where the fits begin.
     """
     from sklearn.decomposition import PCA
@@ -58,14 +60,16 @@ def fit_subspace(dataset: Dataset, num_axes: int, num_components: int, seed: int
     most = min(MOST_EXAMPLES, max(num_axes, MOST_ENTRIES // dataset.spec.num_dims))
     x = dataset.encoded(dataset.some("train", most)).flatten(1).float().numpy()
     with threadpool_limits(1):  # as of baselines.best_mixture
-        principal = PCA(num_axes, random_state=seed % 2**32).fit(x)
-        components = torch.from_numpy(principal.transform(x)).double()
+        principal = PCA(min(num_axes + num_further, *x.shape), random_state=seed % 2**32).fit(x)
+        components = torch.from_numpy(principal.transform(x)[:, :num_axes]).double()
     size = min(num_components, max(1, len(x) // FOR_EACH_COMPONENT))
     mixture = fit_components(components, (Real(),) * num_axes, size, FLOOR, seed)
+    variances = torch.from_numpy(principal.explained_variance_[num_axes:].astype(np.float64))
     return Subspace(
         torch.from_numpy(principal.mean_.astype(np.float64)),
         torch.from_numpy(principal.components_.T.astype(np.float64)),
-        max(float(principal.noise_variance_), FLOOR * FLOOR),
+        variances.clamp(min=FLOOR**2),
+        max(float(principal.noise_variance_), FLOOR**2),
         mixture.weights,
         mixture.means,
         mixture.covariances,

@@ -77,7 +77,7 @@ class Trainer(Training):
             torch.manual_seed(config.training.seed)
             self.model = build_model(config, dataset.spec).to(self.device)
         if self.subspace is not None:
-            check_enough(dataset, self.subspace.axes.shape[1])
+            check_enough(dataset, self.subspace.num_axes)
         self.is_sharded = config.training.shard and processes.count > 1
         speed_up(self.model, config, self.device, by_block=self.is_sharded)
         if self.is_sharded:
@@ -130,7 +130,9 @@ class Trainer(Training):
             if isinstance(below, FittedWindows):
                 fitted = fit_windows(self.dataset)
             elif isinstance(below, FittedSubspace):
-                fitted = fit_subspace(self.dataset, below.axes.shape[1], config.coarse.components, seed)
+                fitted = fit_subspace(
+                    self.dataset, below.num_axes, config.coarse.components, len(below.variances), seed
+                )
             else:
                 fitted = fit_mixture(self.dataset, config.denoiser.components, seed, config.denoiser.factors)
             return fitted, time.perf_counter() - began
