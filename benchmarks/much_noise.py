@@ -21,7 +21,7 @@ from lowerbound.run import Run
 from lowerbound.samplers import sample
 from lowerbound.schedule import Level
 from lowerbound.training.config import CoarseConfig
-from lowerbound.training.recipes import COARSE_COMPONENTS
+from lowerbound.training.recipes import COARSE_COMPONENTS, FURTHER_AXES
 from lowerbound.training.subspaces import MOST_EXAMPLES, fit_subspace
 
 GAMMAS = (-4.0, -2.0, 0.0, 2.0, 4.0, 6.0)
@@ -57,7 +57,7 @@ def main(options: Options) -> None:
     judge = Judge.of(dataset, space, options.examples)
     x = dataset.encoded(dataset.some("validation", options.examples))
     train = dataset.encoded(dataset.some("train", MOST_EXAMPLES)).flatten(1).double()
-    size = CoarseConfig.axes, COARSE_COMPONENTS
+    size = CoarseConfig.axes, COARSE_COMPONENTS, FURTHER_AXES
     subspace = FittedSubspace(train.shape[1], *size).fit(*fit_subspace(dataset, *size, seed=0)).eval()
     gaussian = lb.Gaussian(train.mean(0), torch.cov(train.T) + 1e-4 * torch.eye(train.shape[1]), schedule)
     print(f"{judge.space}; the images themselves: Frechet distance {judge.quality(x).frechet}")

@@ -13,7 +13,7 @@ from lowerbound.denoiser import SubspaceDenoiser
 from lowerbound.errors import InputError
 from lowerbound.training import recipe
 from lowerbound.training.config import CoarseConfig, Config, DataConfig, NetworkConfig, ScheduleConfig, TrainingConfig
-from lowerbound.training.recipes import COARSE_COMPONENTS, FEW_EXAMPLES
+from lowerbound.training.recipes import COARSE_COMPONENTS, FEW_EXAMPLES, FURTHER_AXES
 from lowerbound.training.subspaces import fit_subspace
 from lowerbound.training.trainer import Trainer
 
@@ -101,15 +101,19 @@ def test_a_run_keeps_it_and_goes_on_upon_it(prepared, tmp_path, monkeypatch):
 def test_the_recipe_has_it_where_examples_are_many(monkeypatch):
     def advised(num, size=17, minutes=10.0):
         images = np.random.default_rng(0).integers(0, 256, (num, 1, size), np.uint8)
-        return recipe(assemble("signals", images, layout="NCL", num_levels=256), minutes=minutes).coarse.components
+        return recipe(assemble("signals", images, layout="NCL", num_levels=256), minutes=minutes).coarse
 
     many = int(1.3 * FEW_EXAMPLES)
-    assert advised(many) == advised(many, minutes=4.0) == COARSE_COMPONENTS
-    assert advised(many, minutes=1.0) < COARSE_COMPONENTS
-    assert advised(many, minutes=1e-3) == 1
-    assert advised(FEW_EXAMPLES) == 0
+    assert advised(many).components == advised(many, minutes=4.0).components == COARSE_COMPONENTS
+    assert advised(many, minutes=1.0).components < COARSE_COMPONENTS
+    assert advised(many, minutes=1e-3).components == 1
+    assert advised(FEW_EXAMPLES).components == 0
+    assert advised(many).further_axes == FURTHER_AXES
+    for most, num in ((17 * 100, 100 - CoarseConfig.axes), (17, 0)):
+        monkeypatch.setattr("lowerbound.training.recipes.MOST_OF_AXES", most)
+        assert advised(many).further_axes == num
     monkeypatch.setattr("lowerbound.training.recipes.WIDEST_SUBSPACE", 16)
-    assert advised(many) == 0
+    assert advised(many).components == 0
 
 
 def test_what_does_not_go_with_it_is_refused(prepared):

@@ -60,6 +60,8 @@ COMPONENTS_A_MINUTE = 16
 """Of these, at most: fitting 64 takes about a quarter of a minute."""
 FURTHER_AXES = 288
 """Principal components beside those of the mixture, at most."""
+MOST_OF_AXES = 2**21
+"""Numbers of all axes together, at most: they are kept with the weights."""
 WIDEST_SUBSPACE = 2**14
 """Entries of an image, at most, whose principal components are looked for: each axis has as many numbers."""
 MULTIPLIERS = (1, 2, 2, 4, 4, 4)
@@ -184,7 +186,7 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
             multipliers=multipliers,
             dense=DENSE if is_joined else 0,
             components=_coarse_components(dataset, config.training.minutes),
-            further_axes=FURTHER_AXES,
+            further_axes=min(FURTHER_AXES, max(0, MOST_OF_AXES // dataset.spec.num_dims - CoarseConfig.axes)),
         ),
         training=replace(config.training, batch_size=min(2 * config.training.batch_size, len(dataset.train))),
     )
