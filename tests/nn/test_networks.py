@@ -6,7 +6,7 @@ from torch import nn
 
 from lowerbound.errors import InputError
 from lowerbound.nn import MLP, Transformer, UNet
-from lowerbound.nn.embeddings import SpikeFeatures
+from lowerbound.nn.embeddings import LineFeatures, SpikeFeatures
 
 SMALL = {"width": 16, "multipliers": (1, 2), "blocks_per_level": 1}
 
@@ -18,6 +18,8 @@ NETWORKS = {
         lambda **cond: UNet(2, 2, **SMALL, pooled=True, spikes=SpikeFeatures((0.0,)), **cond),
         (2, 5, 7),
     ),
+    "image with lines": (lambda **cond: UNet(2, 2, **SMALL, lines=LineFeatures(2), **cond), (2, 5, 7)),
+    "volume with lines": (lambda **cond: UNet(1, 3, **SMALL, lines=LineFeatures(3), **cond), (1, 4, 3, 2)),
     "columns with spikes": (
         lambda **cond: Transformer((3,), width=16, depth=2, spikes=SpikeFeatures((0.0,)), **cond),
         (3,),

@@ -145,6 +145,8 @@ def test_the_tokens_of_a_table_are_its_columns():
         ("digits", {"kind": "transformer", "dense": 8}, "have no effect on a transformer"),
         ("digits", {"kind": "transformer", "pooled": True}, "have no effect on a transformer"),
         ("moons", {"kind": "mlp", "pooled": True}, "have no effect on an MLP"),
+        ("digits", {"kind": "transformer", "lines": True}, "have no effect on a transformer"),
+        ("moons", {"kind": "mlp", "lines": True}, "have no effect on an MLP"),
         ("digits", {"kind": "unet", "patch": 0}, "give 1 position"),
         ("moons", {"kind": "transformer", "patch": 2}, "leave it at 1"),
         ("digits", {"kind": "transformer", "patch": 0}, "patch is 0: give 1 or more"),

@@ -141,8 +141,15 @@ def test_coarse_networks_are_fully_connected_where_that_is_affordable():
     assert not any(".dense." in name for name, _ in build_denoiser(config, dataset.spec).named_parameters())
     config = recipe(made((5,), None))
     config = dataclasses.replace(config, network=dataclasses.replace(config.network, dense=4))
-    with pytest.raises(InputError, match=r"--network\.dense and --network\.pooled have no effect on an MLP"):
+    with pytest.raises(InputError, match=r"--network\.pooled and --network\.lines have no effect on an MLP"):
         build_denoiser(config, made((5,), None).spec)
+
+
+def test_entries_are_compared_along_lines_that_are_not_long():
+    assert recipe(made((1, 17, 28), 256)).network.lines
+    assert recipe(made((3, 64, 32), 256)).network.lines
+    assert not recipe(made((1, 32, 65), 256)).network.lines
+    assert not recipe(made((1, 8, 8), 17)).network.lines
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,48 @@ class SpikeFeatures(nn.Module):
         )
 
 
+class LineFeatures(nn.Module):
+    r"""How many entries of its row, of its column or along any other axis agree with a noisy entry, and what they say:
+
+    $$\log (1 + n_i), \quad \frac{1}{1 + n_i} \sum_{j \ne i} w_{ij} \frac{y_j - y_i}{r}, \qquad
+    n_i = \sum_{j \ne i} w_{ij}, \quad w_{ij} = e^{-(y_i - y_j)^2 / 4 r^2},$$
+
+    with $y = x \sqrt{\sigma_d^2 + r^2}$, $r = e^{\gamma / 2}$, over the entries j of the same channel on the line through i.
+    Two of the same value differ by noise of the variance $2 r^2$ alone, so that the second feature is how far the mean of
+    all that agree, i among them, is from $y_i$, in units of the noise.
+
+    Pictures that were scaled have the same greys along a row or a column, for an edge covers as much of each pixel there.
+    Channels of a convolution do not carry a value so precisely that another, ten positions on, could be compared to it.
+
+    Arguments:
+        num_dims: spatial dimensions, 1 or more: two features for each.
+        sigma_data: $\sigma_d$, by which the denoiser scales what the network sees.
+    """
+
+    def __init__(self, num_dims: int, sigma_data: float = 1.0) -> None:
+        super().__init__()
+        self.num_dims = num_dims
+        self.sigma_data = sigma_data
+
+    def forward(self, x: Spatial, gamma: PerExample) -> Float[Tensor, "batch features *spatial"]:
+        width = over_space(torch.exp(gamma / 2)[:, None], x)
+        in_noise = x * torch.sqrt(self.sigma_data**2 + width**2) / width
+        return torch.cat(
+            [feature for axis in range(self.num_dims) for feature in _agreement(in_noise, 2 + axis)], dim=1
+        )
+
+
+def _agreement(y: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Both features along one axis, of y in units of the noise: shift by shift, for all pairs would fill the memory."""
+    count, apart = torch.zeros_like(y), torch.zeros_like(y)
+    for offset in range(1, y.shape[axis]):
+        difference = y.roll(-offset, axis) - y
+        weight = torch.exp(-(difference.square() / 4).clamp(max=30))
+        count = count + weight
+        apart = apart + weight * difference
+    return torch.log1p(count), apart / (1 + count)
+
+
 class Condition(nn.Module):
     """An embedding of labels or of vectors, with a learned one for the null condition.
 
@@ -226,6 +268,7 @@ class Inputs(TypedDict, total=False):
         fourier_frequencies: in cycles per unit of x: sines and cosines of x enter beside x (`FourierFeatures`). `octaves(K)`
             suit K levels on [-1, 1] and are worth much in likelihood.
         spikes: features of frequent values that enter beside x.
+        lines: features of what agrees with each entry on its row, its column or along any other axis.
         num_classes: of labels 0 .. num_classes - 1 as condition.
         num_condition_features: length F of vectors as condition.
         num_given: channels of a condition along x, such as entries of x that are known, NaN where nothing is given.
@@ -234,6 +277,7 @@ class Inputs(TypedDict, total=False):
 
     fourier_frequencies: Sequence[float]
     spikes: SpikeFeatures | None
+    lines: LineFeatures | None
     num_classes: int
     num_condition_features: int
     num_given: int
@@ -246,7 +290,7 @@ class ModulatedNetwork(nn.Module, ABC):
     Arguments:
         channels: of x.
         embedding_width: of the embedding of gamma and the condition.
-        fourier_frequencies, spikes, num_classes, num_condition_features, num_given, takes_observed: as of `Inputs`.
+        fourier_frequencies, spikes, lines, num_classes, num_condition_features, num_given, takes_observed: as of `Inputs`.
 
     Attributes:
         num_inputs: channels of what the first layer takes.
@@ -265,6 +309,7 @@ class ModulatedNetwork(nn.Module, ABC):
         *,
         fourier_frequencies: Sequence[float] = (),
         spikes: SpikeFeatures | None = None,
+        lines: LineFeatures | None = None,
         num_classes: int = 0,
         num_condition_features: int = 0,
         num_given: int = 0,
@@ -279,6 +324,7 @@ class ModulatedNetwork(nn.Module, ABC):
         self.num_given = num_given
         self.features = FourierFeatures(channels, fourier_frequencies, embedding_width)
         self.spikes = spikes
+        self.lines = lines
         self.gamma_features = GammaFeatures()
         self.gamma_embedding = nn.Sequential(
             nn.Linear(self.gamma_features.num_features, embedding_width),
@@ -288,7 +334,9 @@ class ModulatedNetwork(nn.Module, ABC):
         self.condition = Condition(embedding_width, num_classes=num_classes, num_features=num_condition_features)
         self.takes_observed = takes_observed
         num_spikes = 0 if spikes is None else len(spikes.centres)
-        self.num_inputs = self.features.num_features + (num_spikes + takes_observed) * channels + 2 * num_given
+        num_lines = 0 if lines is None else 2 * lines.num_dims
+        beside = (num_spikes + num_lines + takes_observed) * channels
+        self.num_inputs = self.features.num_features + beside + 2 * num_given
 
     @abstractmethod
     def check(self, x: Tensor) -> None:
@@ -323,8 +371,9 @@ class ModulatedNetwork(nn.Module, ABC):
         along, cond = (cond, None) if self.num_given else (None, cond)
         embedding = functional.silu(self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma))
         inputs = self.features(x, gamma, embedding)
-        if self.spikes is not None:
-            inputs = torch.cat([inputs, self.spikes(x, gamma)], dim=1)
+        for shown in (self.spikes, self.lines):
+            if shown is not None:
+                inputs = torch.cat([inputs, shown(x, gamma)], dim=1)
         if self.takes_observed:
             presence = torch.ones_like(x) if observed is None else observed.to(x.dtype)
             inputs = torch.cat([inputs, presence], dim=1)

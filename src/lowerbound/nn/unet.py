@@ -109,7 +109,7 @@ class UNet(ModulatedNetwork):
             none.
         spatial: the sizes of x's spatial axes, needed for that block alone.
         pooled: whether each residual block is told the mean over all positions of what it sees.
-        inputs: what it is shown beside x and gamma: `fourier_frequencies`, `spikes`, `num_classes`,
+        inputs: what it is shown beside x and gamma: `fourier_frequencies`, `spikes`, `lines`, `num_classes`,
             `num_condition_features`, `num_given`, `takes_observed` (`nn.Inputs`).
 
     Raises:

@@ -22,7 +22,7 @@ from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder,
 from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, Inputs, Patched, Transformer, UNet
-from lowerbound.nn.embeddings import SpikeFeatures
+from lowerbound.nn.embeddings import LineFeatures, SpikeFeatures
 from lowerbound.objective import edm, in_two, sigmoid, uniform
 from lowerbound.schedule import SCALINGS, LearnedGamma, Schedule, Tabulated, betas
 from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
@@ -38,7 +38,7 @@ from lowerbound.training.config import (
 from lowerbound.training.mixtures import unfitted_mixture
 from lowerbound.training.objectives import OBJECTIVES, VISIBLE
 
-UNET_ONLY = ("periodic", "dense", "pooled")
+UNET_ONLY = ("periodic", "dense", "pooled", "lines")
 """Settings of a network that other kinds than the U-Net refuse."""
 
 
@@ -89,7 +89,11 @@ def build_schedule(config: ScheduleConfig) -> Schedule:
 
 
 def build_network(
-    config: NetworkConfig, spec: DataSpec, outputs_per_entry: int = 1, spikes: SpikeFeatures | None = None
+    config: NetworkConfig,
+    spec: DataSpec,
+    outputs_per_entry: int = 1,
+    spikes: SpikeFeatures | None = None,
+    sigma_data: float = 1.0,
 ) -> nn.Module:
     """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else; if entries may be missing,
     one that is told which are there; of series one that is given known entries and covariates."""
@@ -101,17 +105,21 @@ def build_network(
         )
     if config.kind == "mlp" and config.periodic:
         raise InputError("--network.periodic has no effect on vectors: they have no axes whose ends could meet")
-    if config.kind == "mlp" and (config.dense or config.pooled):
-        raise InputError("--network.dense and --network.pooled have no effect on an MLP: they are the U-Net's")
+    if config.kind == "mlp" and (config.dense or config.pooled or config.lines):
+        raise InputError(
+            "--network.dense, --network.pooled and --network.lines have no effect on an MLP: they are the U-Net's"
+        )
     if config.kind == "transformer" and any(getattr(config, name) for name in UNET_ONLY):
         raise InputError(
-            "--network.periodic, --network.dense and --network.pooled have no effect on a transformer: they are the U-Net's"
+            "--network.periodic, --network.dense, --network.pooled and --network.lines have no effect on a transformer: "
+            "they are the U-Net's"
         )
     if config.patch != 1 and len(shape) == 1:
         raise InputError("--network.patch has no effect on vectors: they have no positions to join; leave it at 1")
     if config.kind == "unet":
-        return _unet(config, spec, config.periodic, outputs_per_entry, spikes)
-    outputs, inputs = outputs_per_entry * shape[0], _inputs_of(config, spec, spikes)
+        lines = LineFeatures(len(shape) - 1, sigma_data) if config.lines else None
+        return _unet(config, spec, config.periodic, outputs_per_entry, Inputs(spikes=spikes, lines=lines))
+    outputs, inputs = outputs_per_entry * shape[0], _inputs_of(config, spec, Inputs(spikes=spikes))
     if config.kind == "mlp":
         return MLP(shape[0], outputs, **_settings_of(MLP, config), **inputs)
     columns = None if spec.blocks is None else [block.width for block in spec.blocks]
@@ -123,7 +131,7 @@ def _unet(
     spec: DataSpec,
     periodic: tuple[int, ...],
     outputs_per_entry: int = 1,
-    spikes: SpikeFeatures | None = None,
+    shown: Inputs | None = None,
     times_shown: int = 1,
 ) -> nn.Module:
     """A U-Net of patches, if they are of more than one position, that is shown so many tensors of an example's shape.
@@ -139,7 +147,7 @@ def _unet(
         len(spatial),
         outputs_per_entry * channels * joined,
         **_settings_of(UNet, config),
-        **_inputs_of(config, spec, spikes),
+        **_inputs_of(config, spec, {} if shown is None else shown),
         periodic=periodic,
         dense=0 if periodic else config.dense,
         spatial=[math.ceil(size / config.patch) for size in spatial],
@@ -150,11 +158,11 @@ def _unet(
     return network
 
 
-def _inputs_of(config: NetworkConfig | CoarseConfig, spec: DataSpec, spikes: SpikeFeatures | None) -> Inputs:
-    """What a network of the data is shown beside x and gamma."""
+def _inputs_of(config: NetworkConfig | CoarseConfig, spec: DataSpec, shown: Inputs) -> Inputs:
+    """What a network of the data is shown beside x and gamma, features of its entries' values among them."""
     return Inputs(
         fourier_frequencies=config.fourier_frequencies if isinstance(config, NetworkConfig) else (),
-        spikes=spikes,
+        **shown,
         num_classes=spec.num_classes,
         num_condition_features=spec.num_condition_features,
         num_given=0 if spec.series is None else spec.series.num_given,
@@ -221,7 +229,7 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
                 "an energy has no target but its gradient and a fixed reverse variance: of --denoiser's settings "
                 "--denoiser.sigma-data alone has an effect on it"
             )
-        network = build_network(config.network, spec)
+        network = build_network(config.network, spec, sigma_data=settings.sigma_data)
         return EnergyDenoiser(network, schedule, shape, settings.sigma_data, num_levels)
     if config.model.name == "forest":
         return build_forest(config.model, schedule, spec)
@@ -249,17 +257,17 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:
             raise InputError("--denoiser.target blocks is for tables and a fixed reverse variance: choose another")
-        network = build_network(config.network, spec, outputs_per_entry=2)
+        network = build_network(config.network, spec, outputs_per_entry=2, sigma_data=settings.sigma_data)
         assert not isinstance(below, FittedWindows)
         return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, below)
     spikes = _spike_features(settings, num_levels)
     if settings.target == "levels":
         assert num_levels is not None
-        network = build_network(config.network, spec, 2 + len(settings.spikes), spikes)
+        network = build_network(config.network, spec, 2 + len(settings.spikes), spikes, settings.sigma_data)
         return LevelDenoiser(
             network, schedule, shape, num_levels, settings.sigma_data, settings.spikes, settings.spread
         )
-    network = build_network(config.network, spec, 2 if learned_variance else 1, spikes)
+    network = build_network(config.network, spec, 2 if learned_variance else 1, spikes, settings.sigma_data)
     return NetworkDenoiser(
         network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, below
     )

@@ -181,6 +181,9 @@ class NetworkConfig:
     what stands where; 0, or periodic axes, for none."""
     pooled: bool = False
     """U-Net: tell each residual block the mean over all positions of what it sees."""
+    lines: bool = False
+    """U-Net: show it how many entries on the same row, on the same column or along any other axis agree with each, and what
+    they say; for each entry it takes as many operations as the axes are long."""
     periodic: tuple[int, ...] = ()
     """U-Net: the axes whose ends meet, counted from 0: 1 is the width of images, the longitude of global fields. What
     is learned does then not change with a shift along them."""

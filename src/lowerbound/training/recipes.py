@@ -45,6 +45,8 @@ SMALL = 16
 """Positions a side up to which one network is enough for images."""
 MANY_LEVELS = 64
 """Levels from which on most of the bits are in noise that leaves the outline to be seen."""
+LONGEST_LINE = 64
+"""Positions a side up to which entries are compared with all others on their row and column: it takes time for each."""
 COMPONENTS = 64
 """At most, in the mixture that the network of a table stands upon."""
 WINDOW_ENTRIES = 1024
@@ -178,7 +180,13 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
         config,
         # what is to be known of the last bits stands next to a pixel, but for the greys that the whole picture has
         network=replace(
-            config.network, width=16, multipliers=(1,), blocks_per_level=2, attention_levels=0, pooled=True
+            config.network,
+            width=16,
+            multipliers=(1,),
+            blocks_per_level=2,
+            attention_levels=0,
+            pooled=True,
+            lines=max(dataset.shape[1:]) <= LONGEST_LINE,
         ),
         coarse=CoarseConfig(
             split=SPLIT,
