@@ -145,13 +145,6 @@ def test_coarse_networks_are_fully_connected_where_that_is_affordable():
         build_denoiser(config, made((5,), None).spec)
 
 
-def test_entries_are_compared_along_lines_that_are_not_long():
-    assert recipe(made((1, 17, 28), 256)).network.lines
-    assert recipe(made((3, 64, 32), 256)).network.lines
-    assert not recipe(made((1, 32, 65), 256)).network.lines
-    assert not recipe(made((1, 8, 8), 17)).network.lines
-
-
 @pytest.mark.parametrize(
     ("shape", "num_levels", "model", "words"),
     [

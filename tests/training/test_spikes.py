@@ -1,5 +1,5 @@
-"""Levels that are far more frequent than those around them, and what an entry's neighbours leave open of it, are found,
-and known to the network."""
+"""Levels that are far more frequent than those around them, what an entry's neighbours leave open of it, and whether entries
+are equal along rows and columns are found, and known to the network."""
 
 import dataclasses
 import math
@@ -20,7 +20,7 @@ from lowerbound.nn.embeddings import SpikeFeatures
 from lowerbound.training.build import build_denoiser, build_model, build_network
 from lowerbound.training.config import DenoiserConfig
 from lowerbound.training.reasons import reasons
-from lowerbound.training.recipes import LEAST_SPREAD, recipe, some_levels, spikes, spread
+from lowerbound.training.recipes import LEAST_SPREAD, recipe, repeat_along_lines, some_levels, spikes, spread
 
 
 def images(tmp_path, values, num_levels):
@@ -85,6 +85,41 @@ def test_the_spread_of_a_background_does_not_count(tmp_path):
 def test_nothing_beside_anything_has_no_spread(tmp_path):
     values = np.random.default_rng(0).integers(0, 256, (500, 1, 1))
     assert spread(some_levels(images(tmp_path, values, 256))) is None
+
+
+def drawings(shape=(500, 28, 20)):
+    """Images each of whose rows has one grey, or the background."""
+    generator = np.random.default_rng(0)
+    greys = generator.integers(1, 256, (*shape[:2], 1))
+    return np.where(generator.random(shape) < 0.3, greys, 0)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_greys_of_drawings_repeat_along_rows_or_columns(tmp_path, turned):
+    values = drawings()
+    levels = some_levels(images(tmp_path, values.swapaxes(1, 2) if turned else values, 256))
+    assert repeat_along_lines(levels, (0,))
+
+
+@pytest.mark.parametrize(
+    "values", [walks(9.0), walks(2.0), np.random.default_rng(0).integers(0, 256, (500, 9, 8))], ids=len
+)
+def test_those_of_what_is_smooth_or_independent_do_not(tmp_path, values):
+    assert not repeat_along_lines(some_levels(images(tmp_path, values, 256)))
+
+
+def test_a_background_does_not_count_as_repeated(tmp_path):
+    values = np.random.default_rng(0).integers(1, 256, (500, 28, 20))
+    values[:, ::2] = 0
+    assert not repeat_along_lines(some_levels(images(tmp_path, values, 256)), (0,))
+
+
+def test_the_recipe_compares_entries_along_lines_that_repeat_and_are_not_long(tmp_path):
+    config = recipe(images(tmp_path, drawings(), 256))
+    assert config.network.lines
+    assert "greys compared along rows and columns" in reasons(config)[0]
+    assert not recipe(images(tmp_path, drawings((500, 65, 20)), 256)).network.lines
+    assert not recipe(images(tmp_path, walks(9.0), 256)).network.lines
 
 
 def test_the_recipe_tells_the_network_of_the_spread(tmp_path):

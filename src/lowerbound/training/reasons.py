@@ -38,6 +38,8 @@ def _model(config: Config) -> str:
     fine = f"{kind}U-Net of {network.width} channels at {counted(len(network.multipliers), 'resolution')}"
     if config.denoiser.spikes:
         fine += f" with {counted(len(config.denoiser.spikes), 'frequent level')} apart"
+    if network.lines:
+        fine += ", greys compared along rows and columns,"
     if config.denoiser.components:
         return f"{fine}; it adds to a fitted Gaussian of whole windows, which forecasts already"
     if coarse.split is None:

@@ -81,6 +81,8 @@ NEIGHBOURS = 17
 MOST_SPIKES = 16
 MOST_ENTRIES = 1 << 23
 """Of training examples of which a recipe looks at the levels."""
+MOST_COMPARED = 1 << 20
+"""Entries that are compared with all others on their lines."""
 LEAST_SPREAD = 0.5
 """In levels: what two levels side by side leave open at the least."""
 FEW_DECAY = 0.1
@@ -186,7 +188,8 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
             blocks_per_level=2,
             attention_levels=0,
             pooled=True,
-            lines=max(dataset.shape[1:]) <= LONGEST_LINE,
+            lines=max(dataset.shape[1:]) <= LONGEST_LINE
+            and repeat_along_lines(some_levels(dataset), config.denoiser.spikes),
         ),
         coarse=CoarseConfig(
             split=SPLIT,
@@ -316,6 +319,26 @@ def spread(levels: Tensor, frequent: tuple[int, ...] = ()) -> float | None:
     if not len(every):
         return None
     return max(LEAST_SPREAD, round(1.48 / math.sqrt(2) * float(every.median()), 1))
+
+
+def repeat_along_lines(levels: Tensor, frequent: tuple[int, ...] = ()) -> bool:
+    """Whether entries on one row, on one column or along any other axis are equal more than `SPIKE` times as often as two
+    levels apart, as those of scaled drawings are and those of photographs are not.
+
+    Arguments:
+        levels: of examples, (N, C, *spatial).
+        frequent: levels, as of `spikes`, which are equal everywhere.
+    """
+    levels = levels[: max(1, MOST_COMPARED // levels[0].numel())]
+    usual = torch.where(torch.isin(levels, torch.tensor(frequent, dtype=levels.dtype)), math.nan, levels.float())
+    num_equal, num_apart = 0, 0
+    for axis in range(2, levels.ndim):
+        for offset in range(1, levels.shape[axis]):
+            difference = (usual.roll(-offset, axis) - usual).abs()
+            num_equal += int((difference == 0).sum())
+            num_apart += int((difference == 2).sum())
+    usually_equal = num_apart / 2  # for the level above and the one below are both counted
+    return num_equal > SPIKE * usually_equal + 4 * math.sqrt(num_equal)
 
 
 def some_levels(dataset: Dataset) -> Tensor:
