@@ -148,3 +148,10 @@ def test_line_features_find_the_value_that_a_line_shares():
     gamma = torch.full((200,), 2 * math.log(ratio), dtype=torch.float64)
     _, apart = LineFeatures(1)(x, gamma).split(1, 1)
     assert (noise + apart).square().mean() < noise.square().mean() / 2
+
+
+def test_lines_that_are_not_there_are_refused():
+    with pytest.raises(InputError, match="num_dims"):
+        LineFeatures(0)
+    with pytest.raises(InputError, match=r"x has shape \(2, 1, 5\): lines along 2 axes"):
+        LineFeatures(2)(torch.zeros(2, 1, 5), torch.zeros(2))

@@ -16,7 +16,7 @@ from lowerbound.discrete import LevelDenoiser
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
 from lowerbound.nn import Patched, UNet
-from lowerbound.nn.embeddings import SpikeFeatures
+from lowerbound.nn.embeddings import LineFeatures, SpikeFeatures
 from lowerbound.training.build import build_denoiser, build_model, build_network
 from lowerbound.training.config import DenoiserConfig
 from lowerbound.training.reasons import reasons
@@ -102,7 +102,9 @@ def test_greys_of_drawings_repeat_along_rows_or_columns(tmp_path, turned):
 
 
 @pytest.mark.parametrize(
-    "values", [walks(9.0), walks(2.0), np.random.default_rng(0).integers(0, 256, (500, 9, 8))], ids=len
+    "values",
+    [walks(9.0), walks(2.0), np.random.default_rng(0).integers(0, 256, (500, 9, 8))],
+    ids=["walk", "walk of small steps", "independent"],
 )
 def test_those_of_what_is_smooth_or_independent_do_not(tmp_path, values):
     assert not repeat_along_lines(some_levels(images(tmp_path, values, 256)))
@@ -117,9 +119,21 @@ def test_a_background_does_not_count_as_repeated(tmp_path):
 def test_the_recipe_compares_entries_along_lines_that_repeat_and_are_not_long(tmp_path):
     config = recipe(images(tmp_path, drawings(), 256))
     assert config.network.lines
-    assert "greys compared along rows and columns" in reasons(config)[0]
+    assert "with 1 frequent level apart and entries compared along each axis for noise" in reasons(config)[0]
     assert not recipe(images(tmp_path, drawings((500, 65, 20)), 256)).network.lines
     assert not recipe(images(tmp_path, walks(9.0), 256)).network.lines
+
+
+def test_lines_are_compared_in_the_scaling_of_the_denoiser():
+    config, dataset = tiny_config("digits")
+    config = dataclasses.replace(
+        config,
+        network=dataclasses.replace(config.network, lines=True),
+        denoiser=dataclasses.replace(config.denoiser, sigma_data=0.3),
+    )
+    assert "with entries compared along each axis" in reasons(config)[0]
+    (lines,) = (piece for piece in build_denoiser(config, dataset.spec).modules() if isinstance(piece, LineFeatures))
+    assert (lines.num_dims, lines.sigma_data) == (2, 0.3)
 
 
 def test_the_recipe_tells_the_network_of_the_spread(tmp_path):

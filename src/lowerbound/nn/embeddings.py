@@ -117,6 +117,12 @@ class FourierFeatures(nn.Module):
         return torch.exp(-(self.frequencies.square() * torch.sigmoid(gamma)[:, None] / 10).clamp(max=30))
 
 
+def _with_its_noise(x: Spatial, gamma: PerExample, sigma_data: float) -> tuple[Tensor, Tensor]:
+    """What the network sees, x, in units of the data again, and the standard deviation r of its noise."""
+    width = over_space(torch.exp(gamma / 2)[:, None], x)
+    return x * torch.sqrt(sigma_data**2 + width**2), width
+
+
 class SpikeFeatures(nn.Module):
     r"""$e^{-(y - c_j)^2 / 2 r^2}$ with $y = x \sqrt{\sigma_d^2 + r^2}$, $r = e^{\gamma / 2}$: how well each noisy entry
     agrees with one of a few values $c_j$ that are far more frequent than those around them.
@@ -137,8 +143,7 @@ class SpikeFeatures(nn.Module):
         self.register_buffer("centres", constant(torch.tensor(centres, device="cpu")), persistent=False)
 
     def forward(self, x: Spatial, gamma: PerExample) -> Float[Tensor, "batch features *spatial"]:
-        width = over_space(torch.exp(gamma / 2)[:, None], x)
-        y = x * torch.sqrt(self.sigma_data**2 + width**2)
+        y, width = _with_its_noise(x, gamma, self.sigma_data)
         return torch.cat(
             [torch.exp(-(((y - centre) / width) ** 2 / 2).clamp(max=30)) for centre in self.centres], dim=1
         )
@@ -160,18 +165,26 @@ class LineFeatures(nn.Module):
     Arguments:
         num_dims: spatial dimensions, 1 or more: two features for each.
         sigma_data: $\sigma_d$, by which the denoiser scales what the network sees.
+
+    Raises:
+        InputError: `num_dims` below 1, or (on call) an x of fewer spatial dimensions.
     """
 
     def __init__(self, num_dims: int, sigma_data: float = 1.0) -> None:
         super().__init__()
+        check_least(1, num_dims=num_dims)
         self.num_dims = num_dims
         self.sigma_data = sigma_data
 
     def forward(self, x: Spatial, gamma: PerExample) -> Float[Tensor, "batch features *spatial"]:
-        width = over_space(torch.exp(gamma / 2)[:, None], x)
-        in_noise = x * torch.sqrt(self.sigma_data**2 + width**2) / width
+        if x.ndim < 2 + self.num_dims:
+            raise InputError(
+                f"x has shape {tuple(x.shape)}: lines along {self.num_dims} axes are of (batch, channels, *spatial) with as "
+                "many spatial dimensions or more"
+            )
+        y, width = _with_its_noise(x, gamma, self.sigma_data)
         return torch.cat(
-            [feature for axis in range(self.num_dims) for feature in _agreement(in_noise, 2 + axis)], dim=1
+            [feature for axis in range(self.num_dims) for feature in _agreement(y / width, 2 + axis)], dim=1
         )
 
 

@@ -36,10 +36,9 @@ def _model(config: Config) -> str:
         below = "; it adds to what was fitted before it" if config.denoiser.components else ""
         return f"{kind}transformer of {counted(network.depth, 'layer')} over tokens of {network.width}{below}"
     fine = f"{kind}U-Net of {network.width} channels at {counted(len(network.multipliers), 'resolution')}"
-    if config.denoiser.spikes:
-        fine += f" with {counted(len(config.denoiser.spikes), 'frequent level')} apart"
-    if network.lines:
-        fine += ", greys compared along rows and columns,"
+    shown = [f"{counted(len(config.denoiser.spikes), 'frequent level')} apart"] if config.denoiser.spikes else []
+    shown += ["entries compared along each axis"] if network.lines else []
+    fine += f" with {' and '.join(shown)}" if shown else ""
     if config.denoiser.components:
         return f"{fine}; it adds to a fitted Gaussian of whole windows, which forecasts already"
     if coarse.split is None:

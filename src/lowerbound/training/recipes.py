@@ -81,8 +81,8 @@ NEIGHBOURS = 17
 MOST_SPIKES = 16
 MOST_ENTRIES = 1 << 23
 """Of training examples of which a recipe looks at the levels."""
-MOST_COMPARED = 1 << 20
-"""Entries that are compared with all others on their lines."""
+MOST_COMPARED = 1 << 18
+"""Entries of training examples that a recipe compares with all others on their lines."""
 LEAST_SPREAD = 0.5
 """In levels: what two levels side by side leave open at the least."""
 FEW_DECAY = 0.1
