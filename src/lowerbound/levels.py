@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float, Num, Shaped
 from torch import Tensor
 
 from lowerbound.errors import InputError
@@ -79,3 +79,34 @@ def mean_between(
     phase = 2 * math.pi * offset
     ripple = harmonic * torch.sin(phase) / (1 + 2 * harmonic * torch.cos(phase))
     return torch.where(variance < _FEW, narrow, centre - 4 * math.pi * wide * ripple)
+
+
+def histogram(
+    position: Float[Tensor, "*batch entries"], num_levels: int, counted: Shaped[Tensor, "*batch entries"] | None = None
+) -> Float[Tensor, "*batch levels"]:
+    """How many entries are at each level, one between two levels in parts at both, and one beyond the last at the last.
+
+    Arguments:
+        position: of each entry, in levels, from 0 to K - 1.
+        num_levels: K.
+        counted: how much each entry counts, such as False where one is missing; None: each as one.
+    """
+    below, part = _between(position, num_levels)
+    counted = torch.ones_like(part) if counted is None else counted.to(part.dtype)
+    counts = position.new_zeros(*position.shape[:-1], num_levels)
+    return counts.scatter_add(-1, below, (1 - part) * counted).scatter_add(-1, below + 1, part * counted)
+
+
+def interpolated(
+    values: Float[Tensor, "*batch levels"], position: Float[Tensor, "*batch entries"]
+) -> Float[Tensor, "*batch entries"]:
+    """What lies between the values of the two levels next to each position, in proportion."""
+    below, part = _between(position, values.shape[-1])
+    return (1 - part) * values.gather(-1, below) + part * values.gather(-1, below + 1)
+
+
+def _between(position: Tensor, num_levels: int) -> tuple[Tensor, Tensor]:
+    """The level below each position that is not the last one, and how far on to the next it is, from 0 to 1."""
+    position = position.clamp(0, num_levels - 1)
+    below = position.detach().floor().clamp(max=num_levels - 2)
+    return below.long(), position - below

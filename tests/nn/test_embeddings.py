@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lowerbound.errors import InputError
-from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures, LineFeatures, SpikeFeatures, octaves
+from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures, octaves
 
 NO_NOISE = torch.tensor([-40.0, -40.0])
 
@@ -102,56 +102,3 @@ def test_vector_condition_is_a_function_of_its_row():
 
 def test_empty_batch_of_labels():
     assert Condition(8, num_classes=2)(torch.zeros(0, dtype=torch.int64), torch.zeros(0)).shape == (0, 8)
-
-
-@pytest.mark.parametrize("sigma_data", [1.0, 0.3])
-def test_spike_features_are_how_likely_the_noise_is_that_a_spike_would_have_taken(sigma_data):
-    r"""Of c + r eps, scaled as a denoiser scales it, the feature of c is e^(-eps^2 / 2) whatever the noise."""
-    eps = torch.linspace(-3, 3, 7, dtype=torch.float64)[None]
-    for gamma in (-12.0, -3.0, 0.0, 8.0):
-        ratio = math.exp(gamma / 2)
-        x = (0.25 + ratio * eps) / math.sqrt(sigma_data**2 + ratio**2)
-        features = SpikeFeatures((0.25, -0.75), sigma_data)
-        here, elsewhere = features(x, torch.tensor([gamma], dtype=torch.float64)).split(7, 1)
-        torch.testing.assert_close(here, torch.exp(-(eps**2) / 2), atol=1e-9, rtol=0)
-        off = eps + math.exp(-gamma / 2)  # the other spike is so many deviations of the noise away
-        torch.testing.assert_close(elsewhere, torch.exp(-(off**2) / 2), atol=1e-9, rtol=0)
-
-
-@pytest.mark.parametrize("shape", [(2, 5), (2, 3, 4), (1, 2, 3, 4)])
-@pytest.mark.parametrize("sigma_data", [1.0, 0.3])
-def test_line_features_are_those_of_all_pairs_on_a_line(shape, sigma_data):
-    """Pair by pair, as their definition says, whatever the noise."""
-    gammas = torch.tensor([-12.0, -3.0, 0.0, 8.0], dtype=torch.float64)
-    y = torch.randn(4, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    y[1] *= 0.3  # so that some agree and others do not
-    scale = torch.sqrt(sigma_data**2 + gammas.exp()).view(-1, *(1,) * len(shape))
-    num_dims = len(shape) - 1
-    features = LineFeatures(num_dims, sigma_data)(y / scale, gammas).split(shape[0], 1)
-    assert len(features) == 2 * num_dims
-    for axis in range(num_dims):
-        lines = y.movedim(2 + axis, -1)
-        apart = (lines[..., None, :] - lines[..., :, None]) / torch.exp(gammas / 2).view(-1, *(1,) * (len(shape) + 1))
-        weight = torch.exp(-apart.square() / 4)
-        count = weight.sum(-1) - 1  # but for each with itself
-        count_seen, apart_seen = (feature.movedim(2 + axis, -1) for feature in features[2 * axis : 2 * axis + 2])
-        torch.testing.assert_close(count_seen, torch.log1p(count), atol=1e-9, rtol=0)
-        torch.testing.assert_close(apart_seen, (weight * apart).sum(-1) / (1 + count), atol=1e-9, rtol=0)
-
-
-def test_line_features_find_the_value_that_a_line_shares():
-    """Of ten entries of one value, y_i + r times the second feature is nearer to it than y_i is, by half and more."""
-    noise = torch.randn(200, 1, 10, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    ratio = 0.01
-    y = 0.25 + ratio * noise
-    x = y / math.sqrt(1 + ratio**2)
-    gamma = torch.full((200,), 2 * math.log(ratio), dtype=torch.float64)
-    _, apart = LineFeatures(1)(x, gamma).split(1, 1)
-    assert (noise + apart).square().mean() < noise.square().mean() / 2
-
-
-def test_lines_that_are_not_there_are_refused():
-    with pytest.raises(InputError, match="num_dims"):
-        LineFeatures(0)
-    with pytest.raises(InputError, match=r"x has shape \(2, 1, 5\): lines along 2 axes"):
-        LineFeatures(2)(torch.zeros(2, 1, 5), torch.zeros(2))

@@ -6,7 +6,7 @@ from torch import nn
 
 from lowerbound.errors import InputError
 from lowerbound.nn import MLP, Transformer, UNet
-from lowerbound.nn.embeddings import LineFeatures, SpikeFeatures
+from lowerbound.nn.agreement import LineFeatures, SpikeFeatures
 
 SMALL = {"width": 16, "multipliers": (1, 2), "blocks_per_level": 1}
 

@@ -16,11 +16,19 @@ from lowerbound.discrete import LevelDenoiser
 from lowerbound.errors import InputError
 from lowerbound.levels import level_centres
 from lowerbound.nn import Patched, UNet
-from lowerbound.nn.embeddings import LineFeatures, SpikeFeatures
+from lowerbound.nn.agreement import LineFeatures, SpikeFeatures
 from lowerbound.training.build import build_denoiser, build_model, build_network
 from lowerbound.training.config import DenoiserConfig
 from lowerbound.training.reasons import reasons
-from lowerbound.training.recipes import LEAST_SPREAD, recipe, repeat_along_lines, some_levels, spikes, spread
+from lowerbound.training.recipes import (
+    LEAST_SPREAD,
+    TABLES_OF_ODDS,
+    recipe,
+    repeat_along_lines,
+    some_levels,
+    spikes,
+    spread,
+)
 
 
 def images(tmp_path, values, num_levels):
@@ -119,9 +127,18 @@ def test_a_background_does_not_count_as_repeated(tmp_path):
 def test_the_recipe_compares_entries_along_lines_that_repeat_and_are_not_long(tmp_path):
     config = recipe(images(tmp_path, drawings(), 256))
     assert config.network.lines
-    assert "with 1 frequent level apart and entries compared along each axis for noise" in reasons(config)[0]
+    shown = "1 frequent level apart, entries compared along each axis and odds of levels that a whole example shares"
+    assert f"with {shown} for noise" in reasons(config)[0]
     assert not recipe(images(tmp_path, drawings((500, 65, 20)), 256)).network.lines
     assert not recipe(images(tmp_path, walks(9.0), 256)).network.lines
+
+
+def test_where_entries_repeat_the_recipe_gives_levels_odds_of_a_whole_example(tmp_path):
+    config = recipe(images(tmp_path, drawings((500, 65, 20)), 256))
+    assert config.network.values
+    assert config.denoiser.odds == TABLES_OF_ODDS
+    walking = recipe(images(tmp_path, walks(9.0), 256))
+    assert (walking.network.values, walking.denoiser.odds) == (False, 0)
 
 
 def test_lines_are_compared_in_the_scaling_of_the_denoiser():
@@ -199,3 +216,28 @@ def test_a_u_net_takes_patches_too():
     )
     assert isinstance(network, Patched)
     assert network(torch.zeros(2, 1, 8, 8), torch.zeros(2)).shape == (2, 3, 8, 8)
+
+
+def test_gradients_reach_the_odds_of_levels_at_once_and_are_finite_at_every_noise():
+    config, dataset = tiny_config("digits")
+    config = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, odds=2))
+    denoiser = build_denoiser(config, dataset.spec)
+    x = dataset.encoded(dataset.some("train", 40))
+    t = torch.linspace(0, 1, 40)
+    alpha, sigma = (coefficient.view(-1, 1, 1, 1) for coefficient in denoiser.schedule(t))
+    denoiser(alpha * x + sigma * torch.randn(x.shape), t).eps.square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in denoiser.parameters() if parameter.grad is not None)
+    assert denoiser.odds.told[0].weight.grad.abs().max() > 0
+
+
+def test_odds_are_told_of_and_refused_elsewhere():
+    config, dataset = tiny_config("digits")
+    with_odds = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, odds=2))
+    assert "odds of levels that a whole example shares" in reasons(with_odds)[0]
+    for settings, message in (
+        ({"odds": -1}, "--denoiser.odds is -1: give 0 or more"),
+        ({"odds": 1, "target": "v"}, "--denoiser.odds has no effect on targets other than"),
+    ):
+        refused = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, **settings))
+        with pytest.raises(InputError, match=message):
+            build_denoiser(refused, dataset.spec)

@@ -26,7 +26,7 @@ observation says the rest, against a smooth density as wide as half of the range
 $$r_j \propto e^{a_j} N(p; k_j, w^2), \quad r_0 \propto N(0; 0, w^2 + K^2 / 16), \qquad
 \hat k = r_0 E[k] + \textstyle\sum_j r_j k_j ,$$
 
-with E[k] the mean of the normal above.
+with E[k] the mean of the normal above, or of what odds of levels that the whole example shares make of it (`odds`).
 
 A mean of levels lies between the first and the last. Once trained (`eval()`), $\hat x$ is cut to that range, which brings it
 nearer to every possible x; in training it is not, for no gradient would come from what is cut off.
@@ -41,6 +41,7 @@ from torch.nn import functional
 
 from lowerbound.denoiser.base import Prediction
 from lowerbound.denoiser.network import OfNetwork
+from lowerbound.discrete.odds import LevelOdds
 from lowerbound.elementary import Scalar, exp, expand
 from lowerbound.errors import InputError
 from lowerbound.levels import check_num_levels, mean_level
@@ -53,8 +54,8 @@ class LevelDenoiser(OfNetwork):
     r"""$\hat x = E[x | x_t]$ under a normal on the levels, and spikes (formulas in the module's docstring).
 
     Arguments:
-        network: (x, gamma, cond) -> 2 + J outputs per entry, (B, (2 + J) C, *): u, the logit of S less its value at the
-            spread, and each $a_j$; with `takes_observed` as in `NetworkDenoiser`.
+        network: (x, gamma, cond) -> 2 + J + M outputs per entry, (B, (2 + J + M) C, *): u, the logit of S less its value
+            at the spread, each $a_j$ and each $c_m$; with `takes_observed` as in `NetworkDenoiser`.
         schedule: the noise schedule.
         shape: the shape of one example.
         num_levels: K.
@@ -62,9 +63,12 @@ class LevelDenoiser(OfNetwork):
         spikes: $k_j$, levels from 0 to K - 1, each once; none for the normal alone.
         spread: $\tau_0$, in levels, what is usually left open of an entry by those around it; None: the network outputs F
             in the place of u, and the logit of S less 2.
+        num_tables: M, of odds that the whole example gives its levels; 0 for none. Of the first the network outputs
+            $c_1 - 1$.
 
     Raises:
-        InputError: if K, `sigma_data`, a spike or the spread is out of range, or the network does not take three arguments.
+        InputError: if K, `sigma_data`, a spike, the spread or M is out of range, or the network does not take three
+            arguments.
     """
 
     rows_are_apart = True
@@ -78,6 +82,7 @@ class LevelDenoiser(OfNetwork):
         sigma_data: float = 1.0,
         spikes: Sequence[int] = (),
         spread: float | None = None,
+        num_tables: int = 0,
     ):
         super().__init__(network, schedule, shape, sigma_data)
         self.num_levels = check_num_levels(num_levels)
@@ -87,17 +92,23 @@ class LevelDenoiser(OfNetwork):
         if spread is not None and not 0 < spread < math.inf:
             raise InputError(f"spread is {spread}: it is a standard deviation in levels and must be positive")
         self.spread = spread
+        self.odds = LevelOdds(num_tables, shape, num_levels) if num_tables else None
+        self.num_outputs = 2 + len(self.spikes) + num_tables
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        num_outputs = 2 + len(self.spikes)
-        output = self.output(x_t, level, cond, observed, outputs_per_entry=num_outputs)
-        guess, logit, *log_odds = output.chunk(num_outputs, 1)
+        output = self.output(x_t, level, cond, observed, outputs_per_entry=self.num_outputs)
+        guess, logit, *further = output.chunk(self.num_outputs, 1)
+        log_odds, shares = further[: len(self.spikes)], further[len(self.spikes) :]
         per_unit = self.num_levels / 2
         ratio = expand(exp(level.gamma / 2), x_t)
         width = ratio * per_unit
         position = (x_t / expand(level.alpha, x_t) + 1) * per_unit - 0.5
         eps, share = self._told_by_surroundings(guess, logit, level)
-        mean = mean_level(position - width * eps, width**2 * share, self.num_levels)
+        centre, variance = position - width * eps, width**2 * share
+        mean = mean_level(centre, variance, self.num_levels)
+        if self.odds is not None:
+            shares[0] = 1 + shares[0]
+            mean = mean + self.odds.shift(self.odds.tables(position, observed), torch.stack(shares), centre, variance)
         if log_odds:
             mean = self._with_spikes(mean, position, width, torch.stack(log_odds))
         x = (mean + 0.5) / per_unit - 1

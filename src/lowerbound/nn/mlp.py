@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
-from lowerbound.nn.embeddings import Inputs, ModulatedNetwork
+from lowerbound.nn.modulated import Inputs, ModulatedNetwork
 from lowerbound.settings import check_least
 
 

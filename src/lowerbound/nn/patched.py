@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.nn.embeddings import ModulatedNetwork
+from lowerbound.nn.modulated import ModulatedNetwork
 from lowerbound.settings import check_least
 from lowerbound.shapes import PerExample, Spatial
 

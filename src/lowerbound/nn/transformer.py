@@ -17,7 +17,8 @@ from torch.nn import functional
 from lowerbound.arguments import check_axes
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import zeroed
-from lowerbound.nn.embeddings import Inputs, ModulatedNetwork, constant
+from lowerbound.nn.embeddings import constant
+from lowerbound.nn.modulated import Inputs, ModulatedNetwork
 from lowerbound.nn.patched import from_patches, to_patches
 from lowerbound.settings import check_least
 

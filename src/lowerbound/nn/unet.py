@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from lowerbound.errors import InputError
 from lowerbound.nn.blocks import AttentionBlock, FullyConnectedBlock, ResidualBlock, convolution, normalisation, zeroed
-from lowerbound.nn.embeddings import Inputs, ModulatedNetwork
+from lowerbound.nn.modulated import Inputs, ModulatedNetwork
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,11 @@ from lowerbound.likelihood import Decoder, DiscretizedGaussian, GaussianDecoder,
 from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.models import RELATIVES, Diffusion, Model, Objective
 from lowerbound.nn import MLP, Inputs, Patched, Transformer, UNet
-from lowerbound.nn.embeddings import LineFeatures, SpikeFeatures
+from lowerbound.nn.agreement import LineFeatures, SpikeFeatures, ValueFeatures
 from lowerbound.objective import edm, in_two, sigmoid, uniform
 from lowerbound.schedule import SCALINGS, LearnedGamma, Schedule, Tabulated, betas
 from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
+from lowerbound.settings import check_least
 from lowerbound.training.config import (
     CoarseConfig,
     Config,
@@ -38,7 +39,7 @@ from lowerbound.training.config import (
 from lowerbound.training.mixtures import unfitted_mixture
 from lowerbound.training.objectives import OBJECTIVES, VISIBLE
 
-UNET_ONLY = ("periodic", "dense", "pooled", "lines")
+UNET_ONLY = ("periodic", "dense", "pooled", "lines", "values")
 """Settings of a network that other kinds than the U-Net refuse."""
 
 
@@ -105,20 +106,22 @@ def build_network(
         )
     if config.kind == "mlp" and config.periodic:
         raise InputError("--network.periodic has no effect on vectors: they have no axes whose ends could meet")
-    if config.kind == "mlp" and (config.dense or config.pooled or config.lines):
-        raise InputError(
-            "--network.dense, --network.pooled and --network.lines have no effect on an MLP: they are the U-Net's"
-        )
-    if config.kind == "transformer" and any(getattr(config, name) for name in UNET_ONLY):
-        raise InputError(
-            "--network.periodic, --network.dense, --network.pooled and --network.lines have no effect on a transformer: "
-            "they are the U-Net's"
-        )
+    if config.kind != "unet" and any(getattr(config, name) for name in UNET_ONLY):
+        *names, last = (f"--network.{name}" for name in UNET_ONLY)
+        kind = "an MLP" if config.kind == "mlp" else "a transformer"
+        raise InputError(f"{', '.join(names)} and {last} have no effect on {kind}: they are the U-Net's")
     if config.patch != 1 and len(shape) == 1:
         raise InputError("--network.patch has no effect on vectors: they have no positions to join; leave it at 1")
     if config.kind == "unet":
         lines = LineFeatures(len(shape) - 1, sigma_data) if config.lines else None
-        return _unet(config, spec, config.periodic, outputs_per_entry, Inputs(spikes=spikes, lines=lines))
+        values = None
+        if config.values:
+            if spec.num_levels is None:
+                raise InputError("--network.values is for discrete data: leave it out")
+            values = ValueFeatures(spec.num_levels, sigma_data)
+        return _unet(
+            config, spec, config.periodic, outputs_per_entry, Inputs(spikes=spikes, lines=lines, values=values)
+        )
     outputs, inputs = outputs_per_entry * shape[0], _inputs_of(config, spec, Inputs(spikes=spikes))
     if config.kind == "mlp":
         return MLP(shape[0], outputs, **_settings_of(MLP, config), **inputs)
@@ -234,10 +237,7 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     if config.model.name == "forest":
         return build_forest(config.model, schedule, spec)
     learned_variance = settings.variance == "learned"
-    if settings.target == "levels" and (num_levels is None or learned_variance):
-        raise InputError("--denoiser.target levels is for discrete data and a fixed reverse variance: choose another")
-    if settings.spread is not None and settings.target != "levels":
-        raise InputError("--denoiser.spread has no effect on targets other than --denoiser.target levels: leave it out")
+    _check_levels(settings, num_levels)
     is_series = spec.series is not None
     if settings.components and (settings.target not in ("eps", "blocks") or (len(shape) != 1 and not is_series)):
         raise InputError(
@@ -263,14 +263,34 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     spikes = _spike_features(settings, num_levels)
     if settings.target == "levels":
         assert num_levels is not None
-        network = build_network(config.network, spec, 2 + len(settings.spikes), spikes, settings.sigma_data)
+        num_outputs = 2 + len(settings.spikes) + settings.odds
+        network = build_network(config.network, spec, num_outputs, spikes, settings.sigma_data)
         return LevelDenoiser(
-            network, schedule, shape, num_levels, settings.sigma_data, settings.spikes, settings.spread
+            network,
+            schedule,
+            shape,
+            num_levels,
+            settings.sigma_data,
+            settings.spikes,
+            settings.spread,
+            num_tables=settings.odds,
         )
     network = build_network(config.network, spec, 2 if learned_variance else 1, spikes, settings.sigma_data)
     return NetworkDenoiser(
         network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, below
     )
+
+
+def _check_levels(settings: DenoiserConfig, num_levels: int | None) -> None:
+    """Refuse settings of the target levels where it is not that one, and that one where it can't be."""
+    if settings.target == "levels" and (num_levels is None or settings.variance == "learned"):
+        raise InputError("--denoiser.target levels is for discrete data and a fixed reverse variance: choose another")
+    check_least(0, **{"--denoiser.odds": settings.odds})
+    for name in ("spread", "odds"):
+        if settings.target != "levels" and getattr(settings, name) != getattr(DenoiserConfig, name):
+            raise InputError(
+                f"--denoiser.{name} has no effect on targets other than --denoiser.target levels: leave it out"
+            )
 
 
 def _spike_features(config: DenoiserConfig, num_levels: int | None) -> SpikeFeatures | None:

@@ -148,6 +148,9 @@ class DenoiserConfig:
     spread: float | None = None
     """For the target levels: what is usually left open of an entry by those around it, a standard deviation in levels, in
     units of which the network says how far off an entry is; None: in units of the noise."""
+    odds: int = 0
+    """For the target levels: the number of tables of odds that the histogram of a whole example gives its levels, of which
+    the network says how much each holds for an entry; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,9 @@ class NetworkConfig:
     lines: bool = False
     """U-Net: show it how many entries on the same row, on the same column or along any other axis agree with each, and what
     they say; for each entry it takes as many operations as the axes are long."""
+    values: bool = False
+    """U-Net, of discrete data: show it how many entries of the whole example agree with each, and what they say, and tell
+    each layer at which levels the example's entries are."""
     periodic: tuple[int, ...] = ()
     """U-Net: the axes whose ends meet, counted from 0: 1 is the width of images, the longitude of global fields. What
     is learned does then not change with a shift along them."""
