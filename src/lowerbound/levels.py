@@ -4,10 +4,10 @@ They are evenly spaced in (-1, 1), each in the middle of a bin of width 2 / K: 8
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Num, Shaped
+from jaxtyping import Float, Int, Num, Shaped
 from torch import Tensor
 
 from lowerbound.errors import InputError
@@ -81,32 +81,39 @@ def mean_between(
     return torch.where(variance < _FEW, narrow, centre - 4 * math.pi * wide * ripple)
 
 
+class Places(NamedTuple):
+    """Where entries stand between levels."""
+
+    below: Int[Tensor, "*batch entries"]
+    """The level below each, which is not the last one."""
+    part: Float[Tensor, "*batch entries"]
+    """How far on to the next level it is, from 0 to 1."""
+
+
+def places(position: Float[Tensor, "*batch entries"], num_levels: int) -> Places:
+    """The places of positions in levels, from 0 to K - 1, to which those beyond are moved."""
+    position = position.clamp(0, num_levels - 1)
+    below = position.detach().floor().clamp(max=num_levels - 2)
+    return Places(below.long(), position - below)
+
+
 def histogram(
-    position: Float[Tensor, "*batch entries"], num_levels: int, counted: Shaped[Tensor, "*batch entries"] | None = None
+    entries: Places, num_levels: int, counted: Shaped[Tensor, "*batch entries"] | None = None
 ) -> Float[Tensor, "*batch levels"]:
-    """How many entries are at each level, one between two levels in parts at both, and one beyond the last at the last.
+    """How many entries are at each level, one between two levels in parts at both.
 
     Arguments:
-        position: of each entry, in levels, from 0 to K - 1.
+        entries: their places.
         num_levels: K.
         counted: how much each entry counts, such as False where one is missing; None: each as one.
     """
-    below, part = _between(position, num_levels)
+    below, part = entries
     counted = torch.ones_like(part) if counted is None else counted.to(part.dtype)
-    counts = position.new_zeros(*position.shape[:-1], num_levels)
+    counts = part.new_zeros(*part.shape[:-1], num_levels)
     return counts.scatter_add(-1, below, (1 - part) * counted).scatter_add(-1, below + 1, part * counted)
 
 
-def interpolated(
-    values: Float[Tensor, "*batch levels"], position: Float[Tensor, "*batch entries"]
-) -> Float[Tensor, "*batch entries"]:
-    """What lies between the values of the two levels next to each position, in proportion."""
-    below, part = _between(position, values.shape[-1])
+def interpolated(values: Float[Tensor, "*batch levels"], entries: Places) -> Float[Tensor, "*batch entries"]:
+    """What lies between the values of the two levels next to each entry, in proportion."""
+    below, part = entries
     return (1 - part) * values.gather(-1, below) + part * values.gather(-1, below + 1)
-
-
-def _between(position: Tensor, num_levels: int) -> tuple[Tensor, Tensor]:
-    """The level below each position that is not the last one, and how far on to the next it is, from 0 to 1."""
-    position = position.clamp(0, num_levels - 1)
-    below = position.detach().floor().clamp(max=num_levels - 2)
-    return below.long(), position - below

@@ -53,6 +53,7 @@ def shared_by_two(trained):
     folder = trained.parent / "two"
     sizes = [*SIZES[:-2], "--coarse.split", "-3", "--coarse.width", "8", "--coarse.dense", "4"]
     sizes += ["--coarse.components", "2", "--coarse.axes", "3", "--coarse.further-axes", "4"]
+    sizes += ["--network.lines", "--network.values", "--denoiser.odds", "2"]
     data = str(trained.parent / "images.npy")
     assert run(["train", data, "--out", str(folder), "--batch-size", "8", "--learning-rate", "0.3", *sizes]) == 0
     return folder

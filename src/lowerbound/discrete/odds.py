@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels, histogram
+from lowerbound.levels import check_num_levels, histogram, places
 from lowerbound.settings import check_least
 
 MOST_LEVELS = 1024
@@ -65,7 +65,7 @@ class LevelOdds(nn.Module):
         first = self.told[0]
         assert isinstance(first, nn.Linear)
         counted = None if observed is None else self._by_channel(observed)
-        counts = histogram(self._by_channel(position), self.num_levels, counted)
+        counts = histogram(places(self._by_channel(position), self.num_levels), self.num_levels, counted)
         told = self.told(torch.log1p(counts).flatten(1).to(first.weight.dtype)).to(position.dtype)
         return told.unflatten(1, (self.num_tables, self.num_channels, self.num_levels)).movedim(1, 0)
 
@@ -100,4 +100,4 @@ class LevelOdds(nn.Module):
 
     def _by_channel(self, entries: Tensor) -> Tensor:
         """(batch, channels, entries) of a batch of examples."""
-        return entries.reshape(len(entries), self.num_channels, -1)
+        return entries.reshape(entries.shape[0], self.num_channels, -1)  # of len an exported graph would make a constant

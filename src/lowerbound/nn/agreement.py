@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels, histogram, interpolated
+from lowerbound.levels import check_num_levels, histogram, interpolated, places
 from lowerbound.nn.embeddings import constant, over_space
 from lowerbound.settings import check_least
 from lowerbound.shapes import PerExample, Spatial
@@ -147,15 +147,16 @@ class ValueFeatures(nn.Module):
         """How many noisy entries of each channel are at each level, one between two of them in parts at both."""
         y, _ = _with_its_noise(x, gamma, self.sigma_data)
         position = ((y + 1) * self.num_levels / 2 - 0.5).flatten(2)
-        return histogram(position, self.num_levels, None if observed is None else observed.flatten(2))
+        entries = places(position, self.num_levels)
+        return histogram(entries, self.num_levels, None if observed is None else observed.flatten(2))
 
     def forward(
         self, x: Spatial, gamma: PerExample, observed: Bool[Tensor, "batch channels *spatial"] | None = None
     ) -> Float[Tensor, "batch features *spatial"]:
         y, width = _with_its_noise(x, gamma, self.sigma_data)
         width = width.clamp(min=2 / (FINEST * self.num_levels))
-        position = (((y + 1) / width + REACH) * BINS).flatten(2)
-        counts = histogram(position, self.num_bins, None if observed is None else observed.flatten(2))
+        entries = places((((y + 1) / width + REACH) * BINS).flatten(2), self.num_bins)
+        counts = histogram(entries, self.num_bins, None if observed is None else observed.flatten(2))
         beyond = functional.pad(counts, (REACH * BINS, REACH * BINS))
         num_agreeing, apart = torch.zeros_like(counts), torch.zeros_like(counts)
         for place in range(2 * REACH * BINS + 1):
@@ -163,11 +164,10 @@ class ValueFeatures(nn.Module):
             share = math.exp(-(offset**2) / 4) * beyond[..., place : place + self.num_bins]
             num_agreeing, apart = num_agreeing + share, apart + offset * share
         # what the entry itself adds to the first, of the second it adds nothing
-        part = position.clamp(0, self.num_bins - 1)
-        part = part - part.detach().floor()
+        part = entries.part
         own = (1 - part).square() + part.square() + 2 * part * (1 - part) * math.exp(-1 / (4 * BINS**2))
         if observed is not None:
             own = own * observed.flatten(2)
-        others = interpolated(num_agreeing, position) - own
-        told = interpolated(apart, position) / (1 + others)
+        others = interpolated(num_agreeing, entries) - own
+        told = interpolated(apart, entries) / (1 + others)
         return torch.cat([torch.log1p(others).reshape(x.shape) / 2, told.reshape(x.shape)], dim=1)
