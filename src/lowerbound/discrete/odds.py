@@ -85,17 +85,18 @@ class LevelOdds(nn.Module):
             variance: $\tau'^2$, in squared levels, positive.
         """
         middle = self._by_channel(centre.clamp(0, self.num_levels - 1))
-        offsets = torch.arange(-REACH, REACH + 1, dtype=centre.dtype, device=centre.device)
+        steps = torch.arange(-REACH, REACH + 1, device=centre.device)
         nearest = middle.detach().round()
-        levels = nearest[..., None] + offsets
-        among = levels.clamp(0, self.num_levels - 1).flatten(2).long()
-        log_odds = torch.zeros_like(levels)
+        levels = nearest.long()[..., None] + steps
+        among = levels.clamp(0, self.num_levels - 1)
+        apart = steps - (middle - nearest)[..., None]
+        precision = 1 / self._by_channel(variance).clamp(min=_NARROWEST)[..., None]
+        log_normal = (apart.square() * (-precision / 2)).masked_fill(levels != among, _NOWHERE)
+        log_shares = log_normal
         for table, share in zip(tables, shares, strict=True):
-            log_odds = log_odds + table.gather(2, among).view(levels.shape) * self._by_channel(share)[..., None]
-        narrow = self._by_channel(variance).clamp(min=_NARROWEST)[..., None]
-        log_normal = -(levels - middle[..., None]).square() / (2 * narrow)
-        log_normal = log_normal.masked_fill((levels < 0) | (levels > self.num_levels - 1), _NOWHERE)
-        moved = ((log_normal + log_odds).softmax(-1) - log_normal.softmax(-1)) @ offsets
+            told = table.gather(2, among.flatten(2)).view(levels.shape)
+            log_shares = torch.addcmul(log_shares, told, self._by_channel(share)[..., None])
+        moved = (log_shares.softmax(-1) - log_normal.softmax(-1)) @ steps.to(centre.dtype)
         return moved.view(centre.shape) * torch.exp(-variance / WIDE**2)
 
     def _by_channel(self, entries: Tensor) -> Tensor:
