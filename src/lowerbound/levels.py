@@ -7,12 +7,14 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int, Num, Shaped
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from lowerbound.errors import InputError
 
 _FEW = 0.12  # variance up to which three levels hold all of a normal's mass on the integers but 5e-4
+
+_EXACT_BITS = 23  # of the sum of parts of all entries, in single precision
 
 _OFF = 0.01  # the farthest from a level's centre, in levels, that counts as rounding
 
@@ -91,21 +93,26 @@ class Places(NamedTuple):
 
 
 def places(position: Float[Tensor, "*batch entries"], num_levels: int) -> Places:
-    """The places of positions in levels, from 0 to K - 1, to which those beyond are moved."""
+    """The places of positions in levels, from 0 to K - 1, to which those beyond are moved.
+
+    Parts are so coarse that sums of them are exact in single precision: a processor that adds them up in whatever order has
+    the same histogram each time, without which what is coded by one could not be decoded.
+    """
     position = position.clamp(0, num_levels - 1)
     below = position.detach().floor().clamp(max=num_levels - 2)
-    return Places(below.long(), position - below)
+    part, grain = position - below, 2.0 ** (math.ceil(math.log2(max(2, position.shape[-1]))) - _EXACT_BITS)
+    return Places(below.long(), part + ((part / grain).round() * grain - part).detach())
 
 
 def histogram(
-    entries: Places, num_levels: int, counted: Shaped[Tensor, "*batch entries"] | None = None
+    entries: Places, num_levels: int, counted: Bool[Tensor, "*batch entries"] | None = None
 ) -> Float[Tensor, "*batch levels"]:
     """How many entries are at each level, one between two levels in parts at both.
 
     Arguments:
         entries: their places.
         num_levels: K.
-        counted: how much each entry counts, such as False where one is missing; None: each as one.
+        counted: whether each entry counts, False where one is missing; None: all do.
     """
     below, part = entries
     counted = torch.ones_like(part) if counted is None else counted.to(part.dtype)
