@@ -141,7 +141,7 @@ def test_coarse_networks_are_fully_connected_where_that_is_affordable():
     assert not any(".dense." in name for name, _ in build_denoiser(config, dataset.spec).named_parameters())
     config = recipe(made((5,), None))
     config = dataclasses.replace(config, network=dataclasses.replace(config.network, dense=4))
-    with pytest.raises(InputError, match=r"--network\.pooled and --network\.lines have no effect on an MLP"):
+    with pytest.raises(InputError, match=r"--network\.lines and --network\.values have no effect on an MLP"):
         build_denoiser(config, made((5,), None).spec)
 
 

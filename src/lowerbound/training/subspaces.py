@@ -61,10 +61,12 @@ def fit_subspace(dataset: Dataset, num_axes: int, num_components: int, num_furth
     x = dataset.encoded(dataset.some("train", most)).flatten(1).float().numpy()
     with threadpool_limits(1):  # as of baselines.best_mixture
         principal = PCA(min(num_axes + num_further, *x.shape), random_state=seed % 2**32).fit(x)
-        components = torch.from_numpy(principal.transform(x)[:, :num_axes]).double()
+        along = torch.from_numpy(principal.transform(x)).double()
+    components = along[:, :num_axes]
     size = min(num_components, max(1, len(x) // FOR_EACH_COMPONENT))
     mixture = fit_components(components, (Real(),) * num_axes, size, FLOOR, seed)
-    variances = torch.from_numpy(principal.explained_variance_[num_axes:].astype(np.float64))
+    # of what is along the axes: small eigenvalues of single precision are off by a thousandth
+    variances = along[:, num_axes:].square().sum(0) / max(1, len(along) - 1)
     return Subspace(
         torch.from_numpy(principal.mean_.astype(np.float64)),
         torch.from_numpy(principal.components_.T.astype(np.float64)),
