@@ -14,6 +14,9 @@ from lowerbound.errors import InputError
 
 _FEW = 0.12  # variance up to which three levels hold all of a normal's mass on the integers but 5e-4
 
+MOST_COUNTED = 1024
+"""Levels, at most, at which an example's entries are counted for a network: of more its first layer would be the largest."""
+
 _EXACT_BITS = 23  # of the sum of parts of all entries, in single precision
 
 _OFF = 0.01  # the farthest from a level's centre, in levels, that counts as rounding
@@ -23,6 +26,13 @@ def check_num_levels(num_levels: int) -> int:
     """The number of levels, refused with an InputError outside 2 to 65,536."""
     if num_levels not in range(2, 65_537):
         raise InputError(f"{num_levels} levels: discrete data have between 2 and 65,536, a whole number")
+    return num_levels
+
+
+def check_counted(num_levels: int) -> int:
+    """The number of levels at which entries are counted, refused with an InputError outside 2 to `MOST_COUNTED`."""
+    if check_num_levels(num_levels) > MOST_COUNTED:
+        raise InputError(f"{num_levels} levels: a network is told how many entries are at each of up to {MOST_COUNTED}")
     return num_levels
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from lowerbound.discrete import LevelDenoiser
-from lowerbound.discrete.odds import MOST_LEVELS, WIDE, LevelOdds
+from lowerbound.discrete.odds import WIDE, LevelOdds
 from lowerbound.errors import InputError
-from lowerbound.levels import level_centres
+from lowerbound.levels import MOST_COUNTED, level_centres
 from lowerbound.schedule import LinearGamma
 
 NUM_LEVELS = 40
@@ -104,7 +104,7 @@ def test_levels_that_an_example_does_not_have_are_not_said():
     assert errors[1] < errors[0] / 2
 
 
-@pytest.mark.parametrize(("num_tables", "num_levels"), [(0, 16), (1, 1), (1, MOST_LEVELS + 1)])
+@pytest.mark.parametrize(("num_tables", "num_levels"), [(0, 16), (1, 1), (1, MOST_COUNTED + 1)])
 def test_impossible_tables_are_refused(num_tables, num_levels):
     with pytest.raises(InputError):
         LevelOdds(num_tables, (1, 4), num_levels)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lowerbound.errors import InputError
-from lowerbound.levels import level_centres
+from lowerbound.levels import MOST_COUNTED, level_centres
 from lowerbound.nn import UNet
-from lowerbound.nn.agreement import MOST_LEVELS, LineFeatures, SpikeFeatures, ValueFeatures
+from lowerbound.nn.agreement import LineFeatures, SpikeFeatures, ValueFeatures
 
 
 @pytest.mark.parametrize("sigma_data", [1.0, 0.3])
@@ -130,7 +130,7 @@ def test_what_is_missing_does_not_count():
     assert counts.round(decimals=9)[0, 0].tolist() == [1, 0, 0, 1, 0, 0, 0, 0]
 
 
-@pytest.mark.parametrize("num_levels", [1, MOST_LEVELS + 1])
+@pytest.mark.parametrize("num_levels", [1, MOST_COUNTED + 1])
 def test_levels_that_are_too_many_or_too_few_are_refused(num_levels):
     with pytest.raises(InputError, match=f"{num_levels} levels"):
         ValueFeatures(num_levels)

@@ -15,12 +15,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels, histogram, places
+from lowerbound.levels import check_counted, histogram, places
 from lowerbound.settings import check_least
 
-MOST_LEVELS = 1024
-"""Of data whose levels have odds: more would make the tables the largest layer of all."""
 REACH = 8
 """Levels on either side of a normal's mean that are looked at."""
 WIDE = 3.0
@@ -37,7 +34,7 @@ class LevelOdds(nn.Module):
     Arguments:
         num_tables: M, at least 1.
         shape: the shape of one example: (D,), all entries of one channel, or (C, *spatial).
-        num_levels: K, at most `MOST_LEVELS`.
+        num_levels: K, at most `levels.MOST_COUNTED`.
 
     Raises:
         InputError: `num_tables` or `num_levels` out of range.
@@ -46,11 +43,9 @@ class LevelOdds(nn.Module):
     def __init__(self, num_tables: int, shape: tuple[int, ...], num_levels: int) -> None:
         super().__init__()
         check_least(1, num_tables=num_tables)
-        if check_num_levels(num_levels) > MOST_LEVELS:
-            raise InputError(f"{num_levels} levels: levels have odds of their own in data of up to {MOST_LEVELS}")
         self.num_tables = num_tables
         self.num_channels = 1 if len(shape) == 1 else shape[0]
-        self.num_levels = num_levels
+        self.num_levels = check_counted(num_levels)
         num_counts = self.num_channels * num_levels
         self.told = nn.Sequential(nn.Linear(num_counts, HIDDEN), nn.SiLU(), nn.Linear(HIDDEN, num_tables * num_counts))
         last = self.told[-1]

@@ -13,13 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.levels import check_num_levels, histogram, interpolated, places
+from lowerbound.levels import check_counted, histogram, interpolated, places
 from lowerbound.nn.embeddings import constant, over_space
 from lowerbound.settings import check_least
 from lowerbound.shapes import PerExample, Spatial
 
-MOST_LEVELS = 1024
-"""Of data whose levels an example's entries are counted at: more would make the histogram the largest layer of all."""
 FINEST = 6
 """Bins of the finest noise whose entries are told apart in the width of a level; a schedule's data end is there."""
 BINS = 2
@@ -124,7 +122,7 @@ class ValueFeatures(nn.Module):
     says at which levels the entries of an example are.
 
     Arguments:
-        num_levels: K, at most `MOST_LEVELS`. Noise of less than the `FINEST`th part of a level counts as noise of that.
+        num_levels: K, at most `levels.MOST_COUNTED`. Noise finer than the `FINEST`th part of a level counts as that.
         sigma_data: $\sigma_d$, by which the denoiser scales what the network sees.
 
     Raises:
@@ -135,9 +133,7 @@ class ValueFeatures(nn.Module):
 
     def __init__(self, num_levels: int, sigma_data: float = 1.0) -> None:
         super().__init__()
-        if check_num_levels(num_levels) > MOST_LEVELS:
-            raise InputError(f"{num_levels} levels: those of an example are counted of data of up to {MOST_LEVELS}")
-        self.num_levels = num_levels
+        self.num_levels = check_counted(num_levels)
         self.sigma_data = sigma_data
         self.num_bins = 2 * BINS * (FINEST * num_levels // 2 + REACH) + 2
 

@@ -12,9 +12,8 @@ from torch import Tensor
 from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS
 from lowerbound.blocks import Blocks, Choice, Grid, Real
 from lowerbound.data import Dataset
-from lowerbound.discrete.odds import MOST_LEVELS
 from lowerbound.errors import InputError
-from lowerbound.levels import nearest_level
+from lowerbound.levels import MOST_COUNTED, nearest_level
 from lowerbound.nn import octaves
 from lowerbound.nn.blocks import halvings
 from lowerbound.settings import check_choice
@@ -183,7 +182,7 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
     num_levels = dataset.spec.num_levels
     assert num_levels is not None
     is_scaled = repeat_along_lines(some_levels(dataset), config.denoiser.spikes)
-    has_odds = is_scaled and config.denoiser.target == "levels" and num_levels <= MOST_LEVELS
+    has_odds = is_scaled and config.denoiser.target == "levels" and num_levels <= MOST_COUNTED
     is_joined = width * multipliers[-1] * math.prod(sizes[len(multipliers) - 1]) <= MOST_JOINED
     return replace(
         config,
