@@ -96,6 +96,5 @@ class LevelOdds(nn.Module):
 
     def _by_channel(self, entries: Tensor) -> Tensor:
         """(batch, channels, entries) of a batch of examples."""
-        return entries.reshape(
-            entries.shape[0], self.num_channels, -1
-        )  # of len an exported graph would make a constant
+        # not len: in an exported graph that would be a constant
+        return entries.reshape(entries.shape[0], self.num_channels, -1)

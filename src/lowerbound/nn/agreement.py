@@ -135,7 +135,7 @@ class ValueFeatures(nn.Module):
         super().__init__()
         self.num_levels = check_counted(num_levels)
         self.sigma_data = sigma_data
-        self.num_bins = 2 * BINS * (FINEST * num_levels // 2 + REACH) + 2
+        self.num_bins = BINS * (FINEST * num_levels + 2 * REACH) + 2
 
     def counts(
         self, x: Spatial, gamma: PerExample, observed: Bool[Tensor, "batch channels *spatial"] | None = None
