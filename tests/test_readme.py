@@ -61,9 +61,10 @@ def test_every_file_that_is_pointed_to_exists():
             assert (page.parent / target).exists(), (page.name, target)
 
 
-def test_every_result_stands_beside_a_command():
+@pytest.mark.parametrize("page", ["results.md", "images.md"])
+def test_every_result_stands_beside_a_command(page):
     """Each part of the results names a script or a command that is there."""
-    text = (ROOT / "docs" / "results.md").read_text()
+    text = (ROOT / "docs" / page).read_text()
     for script in re.findall(r"python ((?:benchmarks|docs)/[\w/]+\.py)", text):
         assert (ROOT / script).exists(), script
     for part in re.split(r"^##+ ", text, flags=re.MULTILINE)[1:]:

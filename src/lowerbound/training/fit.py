@@ -22,7 +22,7 @@ WIDER, LARGER = 4, 8
 small network as for a large one, since it has to be asked for each operation (benchmarks/device.py)."""
 LONG_STEPS = 5000
 """So many steps of the wider ones on a CPU are worth networks 1.5 times as wide, where two share the noise: those of the
-recipe hold by then what they can (docs/results.md)."""
+recipe hold by then what they can (docs/images.md)."""
 LONG_WIDER = 1.5
 SMALLEST_BATCH = 8
 SMALLEST_WIDTH = 8
