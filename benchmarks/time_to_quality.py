@@ -8,6 +8,7 @@ Rows go into OUT/rows.jsonl as they come; those that are there are not made agai
 """
 
 import argparse
+import contextlib
 import itertools
 import json
 import statistics
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from ledger import processor_time
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from trained_peers import PEERS, train
@@ -36,6 +38,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 5.0, 20.0])
+    parser.add_argument(
+        "--processor-time",
+        action="store_true",
+        help="minutes are the processor's, of one thread, whatever runs beside it",
+    )
     parser.add_argument("--models", nargs="*", choices=("ours", *PEERS), default=["ours"])
     parser.add_argument("--channels", type=int, default=32, help="peers' channels at full resolution")
     parser.add_argument("--batch-size", type=int, default=32, help="peers'")
@@ -55,6 +62,7 @@ def main() -> None:
     rows = [Row(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
     judge = Judge.of(dataset, feature_space(dataset, feature_classifier(dataset, arguments.out)), arguments.samples)
     floor = judge.floor()
+    clock = processor_time if arguments.processor_time else contextlib.nullcontext
     device = prepared(arguments.device)
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     print(f"{machine}, {torch.get_num_threads()} threads; {judge.space}")
@@ -66,10 +74,12 @@ def main() -> None:
             model, minutes, seed = key
             out = arguments.out / f"{model.replace(', ', '-').replace(' ', '-')}-{minutes:g}-{seed}"
             if model == "ours":
-                run, num_seen = ours(dataset, minutes, seed, out, arguments)
+                with clock():
+                    run, num_seen = ours(dataset, minutes, seed, out, arguments)
             else:
                 size = arguments.channels, arguments.batch_size
-                denoiser, num_seen = train(PEERS[model], dataset, *size, minutes, seed, device, arguments.precision)
+                with clock():
+                    denoiser, num_seen = train(PEERS[model], dataset, *size, minutes, seed, device, arguments.precision)
                 run = as_run(denoiser, dataset, out)
             row = Row(*key, num_seen, **judged(run, dataset, judge, arguments.test), processor=machine)
             rows.append(row)
