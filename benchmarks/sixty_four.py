@@ -10,6 +10,7 @@ after round; Frechet distances are of more samples, against training images, as 
 Needs diffusers (`pip install -e '.[bench]'`).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -49,15 +50,16 @@ class Options:
 @torch.no_grad()
 def theirs(denoiser: Denoiser, num_calls: int, num_samples: int, seed: int = 0) -> Tensor:
     """x, drawn by their scheduler with its own settings, but for the levels and for being told x."""
-    times = torch.linspace(0, 1, NUM_LEVELS, dtype=torch.float64)
-    levels = [denoiser.schedule.level(t) for t in times.tolist()]
-    kept = torch.tensor([level.alpha**2 / (level.alpha**2 + level.sigma**2) for level in levels], dtype=torch.float64)
+    levels = denoiser.schedule.levels(torch.linspace(0, 1, NUM_LEVELS, dtype=torch.float64))
+    kept = torch.tensor([level.gamma for level in levels], dtype=torch.float64).neg().sigmoid()
     betas = 1 - kept / torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]])
     scheduler = DPMSolverMultistepScheduler(trained_betas=betas.tolist(), prediction_type="sample")
     scheduler.set_timesteps(num_calls)
     x = Stream(seed).normal(torch.empty(num_samples, *denoiser.shape))
     for step in scheduler.timesteps:
-        x = scheduler.step(denoiser(x, levels[int(step)]).x, step, x).prev_sample
+        level = levels[int(step)]
+        x_t = math.hypot(level.alpha, level.sigma) * x  # theirs preserve the variance, a run's schedule may not
+        x = scheduler.step(denoiser(x_t, level).x, step, x).prev_sample
     return x
 
 

@@ -62,30 +62,30 @@ def main() -> None:
     rows = [Row(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
     judge = Judge.of(dataset, feature_space(dataset, feature_classifier(dataset, arguments.out)), arguments.samples)
     floor = judge.floor()
-    clock = processor_time if arguments.processor_time else contextlib.nullcontext
     device = prepared(arguments.device)
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    print(f"{machine}, {torch.get_num_threads()} threads; {judge.space}")
-    print(f"held-out images: Frechet distance {floor.frechet}, precision {floor.precision}")
-    print(f"{'model':<18}{'minutes':>8}{'seed':>5}{'images seen':>13}{'bits/dim':>18}{'Frechet':>14}{'precision':>11}")
-    for key in itertools.product(arguments.models, arguments.minutes, arguments.seeds):
-        row = next((row for row in rows if row.key == key), None)
-        if row is None:
-            model, minutes, seed = key
-            out = arguments.out / f"{model.replace(', ', '-').replace(' ', '-')}-{minutes:g}-{seed}"
-            if model == "ours":
-                with clock():
+    with processor_time() if arguments.processor_time else contextlib.nullcontext():
+        print(f"{machine}, {torch.get_num_threads()} threads; {judge.space}")
+        print(f"held-out images: Frechet distance {floor.frechet}, precision {floor.precision}")
+        print(
+            f"{'model':<18}{'minutes':>8}{'seed':>5}{'images seen':>13}{'bits/dim':>18}{'Frechet':>14}{'precision':>11}"
+        )
+        for key in itertools.product(arguments.models, arguments.minutes, arguments.seeds):
+            row = next((row for row in rows if row.key == key), None)
+            if row is None:
+                model, minutes, seed = key
+                out = arguments.out / f"{model.replace(', ', '-').replace(' ', '-')}-{minutes:g}-{seed}"
+                if model == "ours":
                     run, num_seen = ours(dataset, minutes, seed, out, arguments)
-            else:
-                size = arguments.channels, arguments.batch_size
-                with clock():
+                else:
+                    size = arguments.channels, arguments.batch_size
                     denoiser, num_seen = train(PEERS[model], dataset, *size, minutes, seed, device, arguments.precision)
-                run = as_run(denoiser, dataset, out)
-            row = Row(*key, num_seen, **judged(run, dataset, judge, arguments.test), processor=machine)
-            rows.append(row)
-            with log.open("a") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
-        print(row, flush=True)
+                    run = as_run(denoiser, dataset, out)
+                row = Row(*key, num_seen, **judged(run, dataset, judge, arguments.test), processor=machine)
+                rows.append(row)
+                with log.open("a") as file:
+                    file.write(json.dumps(asdict(row)) + "\n")
+            print(row, flush=True)
     if arguments.plot is not None:
         plot(rows, arguments.plot)
 
