@@ -18,6 +18,7 @@ from lowerbound.cli.main import VERBS, run
 from lowerbound.cli.options import parse
 from lowerbound.errors import flag
 from lowerbound.training.config import CoarseConfig, Config, DenoiserConfig
+from lowerbound.training.recipes import TABLES_OF_ODDS
 
 
 def options(verb):
@@ -170,13 +171,16 @@ def test_the_recipe_s_second_network_is_left_out_with_all_that_the_recipe_says_o
 
 
 @pytest.mark.parametrize(
-    ("data", "setting", "value"), [("moons", "components", "3"), ("images", "spread", "2")], ids=["mixture", "spread"]
+    ("data", "setting", "value"),
+    [("moons", "components", "3"), ("images", "spread", "2"), ("drawings", "odds", "2")],
+    ids=["mixture", "spread", "odds"],
 )
 def test_another_target_leaves_out_what_the_recipe_says_of_its_own(tmp_path, capsys, data, setting, value):
     """But what was given is refused."""
-    if data == "images":
-        data = str(tmp_path / "images.npy")
-        np.save(data, np.random.default_rng(0).integers(0, 256, (40, 9, 9), dtype=np.uint8))
+    if data != "moons":
+        data = saved(
+            tmp_path, drawings() if data == "drawings" else np.random.default_rng(0).integers(0, 256, (40, 9, 9))
+        )
     arguments = ["train", data, "--out", str(tmp_path / "run"), "--dry-run", "--steps", "2"]
     shown = []
     for more in ([], ["--denoiser.target", "v"]):
@@ -187,6 +191,40 @@ def test_another_target_leaves_out_what_the_recipe_says_of_its_own(tmp_path, cap
     assert (other.target, getattr(other, setting)) == ("v", getattr(DenoiserConfig(), setting))
     assert run([*arguments, "--denoiser.target", "v", f"--denoiser.{setting}", value]) == 2
     assert f"--denoiser.{setting}" in capsys.readouterr().err
+
+
+def test_another_decoder_leaves_out_the_odds_of_the_recipe(tmp_path, capsys):
+    """But those that were given are refused."""
+    data = saved(tmp_path, drawings())
+    arguments = [
+        "train",
+        data,
+        "--model",
+        "autoregressive",
+        "--out",
+        str(tmp_path / "run"),
+        "--dry-run",
+        "--steps",
+        "2",
+    ]
+    logistic = ["--model.decoder", "discretized-logistic"]
+    for more, odds in (([], TABLES_OF_ODDS), (["--model.decoder", "categorical"], TABLES_OF_ODDS), (logistic, None)):
+        assert run([*arguments, *more]) == 0
+        assert configuration(capsys.readouterr().out).model.odds == odds
+    assert run([*arguments, *logistic, "--model.odds", "1"]) == 2
+    assert "odds=1 has no effect on the decoder 'discretized-logistic'" in capsys.readouterr().err
+
+
+def drawings():
+    """Images each of whose rows has one grey, or the background."""
+    generator = np.random.default_rng(0)
+    return np.where(generator.random((60, 20, 20)) < 0.3, generator.integers(1, 256, (60, 20, 1)), 0)
+
+
+def saved(folder, images):
+    path = folder / "images.npy"
+    np.save(path, images.astype(np.uint8))
+    return str(path)
 
 
 def configuration(shown):

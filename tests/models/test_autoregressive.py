@@ -20,6 +20,9 @@ TINY = {
     "image": ((1, 2, 2), 3, {}),
     "colours": ((2, 1, 2), 4, {"decoder": "discretized-logistic"}),
     "volume": ((1, 2, 2, 1), 3, {}),
+    "signal with odds": ((2, 3), 3, {"odds": 1}),
+    "image with odds": ((1, 2, 3), 3, {"odds": 2}),
+    "volume with odds": ((1, 2, 1, 2), 3, {"odds": 1}),
 }
 
 
@@ -143,3 +146,54 @@ def test_dropout_is_of_training_alone():
     for share in (-0.1, 1.0):
         with pytest.raises(InputError, match="dropout"):
             Autoregressive((1, 4, 4), 3, dropout=share)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 3, 4), (1, 2, 3, 2)], ids=str)
+def test_odds_count_what_came_before(shape):
+    """Of each entry alone the same as of all at once, and both as counted one by one."""
+    num_levels = 3
+    model = Autoregressive(shape, num_levels, width=4, depth=1, odds=1)
+    x = level_centres(torch.randint(0, num_levels, (2, *shape), generator=torch.Generator().manual_seed(0)), num_levels)
+    at_once = model.seen.counts(x)
+    spatial = shape[1:]
+    places = list(itertools.product(*map(range, spatial)))
+    assert len(at_once) == (1 if len(spatial) == 1 else 1 + len(spatial))
+    for position, place in enumerate(places):
+        for channel in range(shape[0]):
+            alone = model.seen.counts_at(x, position * shape[0] + channel)
+            lines = [[axis for axis in range(len(spatial)) if axis != along] for along in range(len(at_once) - 1)]
+            for kept, counts, count in zip([[], *lines], at_once, alone, strict=True):
+                before = [other for other in places[:position] if all(other[axis] == place[axis] for axis in kept)]
+                for level in range(num_levels):
+                    centre = level_centres(torch.tensor(level), num_levels)
+                    expected = sum((x[(slice(None), channel, *other)] - centre).abs() < 1e-6 for other in before)
+                    expected = torch.as_tensor(expected).expand(2).float()
+                    assert torch.equal(counts[(slice(None), level, channel, *place)], expected)
+                    assert torch.equal(count[:, level].flatten(), expected)
+
+
+def test_odds_are_learned_where_levels_repeat():
+    """Images of one grey each, any of sixteen: with odds each entry but the first comes to cost nearly nothing sooner."""
+    grey = torch.randint(0, 16, (64, 1, 1, 1), generator=torch.Generator().manual_seed(0))
+    x = level_centres(grey, 16).expand(64, 1, 4, 4).contiguous()
+    nats = {}
+    for odds in (0, 1):
+        torch.manual_seed(0)
+        model = Autoregressive((1, 4, 4), 16, width=8, depth=1, odds=odds)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        for _ in range(60):
+            optimizer.zero_grad()
+            model.loss(x, Draw(Stream(0))).total.mean().backward()
+            optimizer.step()
+        nats[odds] = -model.log_prob(x).mean().item()
+    assert nats[1] < 0.5 * nats[0]
+
+
+def test_odds_that_have_no_effect_are_refused():
+    for shape, settings, words in (
+        ((3,), {"odds": 1}, "leave odds out"),
+        ((1, 4), {"odds": 1, "decoder": "discretized-logistic"}, "no effect"),
+        ((1, 4), {"odds": -1}, "odds"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Autoregressive(shape, 5, width=4, **settings)

@@ -45,7 +45,7 @@ from lowerbound.words.counts import counted
 DEFAULT_MINUTES = 10.0
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.name != "imported")
 """Of the configuration, each of which is an option with options of its own."""
-Section = TypeVar("Section", CoarseConfig, DenoiserConfig, NetworkConfig)
+Section = TypeVar("Section", CoarseConfig, DenoiserConfig, NetworkConfig, ModelConfig)
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,13 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
     if options.network.kind != advised.network.kind:
         sections["network"] = _as_given(options.network, advised.network, UNET_ONLY)
     if options.denoiser.target != advised.denoiser.target:
-        sections["denoiser"] = _as_given(options.denoiser, advised.denoiser, ("components", "factors", "spread"))
+        sections["denoiser"] = _as_given(
+            options.denoiser, advised.denoiser, ("components", "factors", "spread", "odds")
+        )
     elif options.denoiser.components != advised.denoiser.components:
         sections["denoiser"] = _as_given(options.denoiser, advised.denoiser, ("factors",))
+    if options.model.decoder not in (advised.model.decoder, "categorical"):
+        sections["model"] = _as_given(options.model, advised.model, ("odds",))
     config = Config(**(sections | {"data": located(options.data), "training": settings}))
     if options.dry_run:
         return _show(config, dataset, out, str(device)) if processes.is_first else None

@@ -1,6 +1,6 @@
 """The code of an autoregressive model: each entry under its distribution given those before it, in the model's own order.
 
-The encoder goes through the entries as the decoder does, by the network's `fill`, so that the two ask it the same questions
+The encoder goes through the entries as the decoder does, by the model's `filled`, so that the two ask it the same questions
 in the same batches and get the same answers; one that asked for all at once would get other last digits.
 """
 
@@ -36,7 +36,7 @@ class Direct:
             answered.append((next(entries), parameters))
             return self._values(*answered[-1])
 
-        self.model.network.fill(self._blank(batch), answer)
+        self.model.filled(batch, answer)
         for symbols, parameters in reversed(answered):
             stack.push_rows(symbols, self._log_masses(parameters))
 
@@ -48,7 +48,7 @@ class Direct:
             popped.append(stack.pop_rows(self._log_masses(parameters)))
             return self._values(popped[-1], parameters)
 
-        self.model.network.fill(self._blank(batch), answer)
+        self.model.filled(batch, answer)
         channels, *spatial = self.model.shape
         return np.moveaxis(np.stack(popped, 1).reshape(batch, *spatial, channels), -1, 1)
 
@@ -58,6 +58,3 @@ class Direct:
     def _values(self, symbols: np.ndarray, parameters: Tensor) -> Tensor:
         values = level_centres(torch.from_numpy(symbols), self.num_levels).to(parameters)
         return values.reshape(len(symbols), 1, *[1] * (parameters.ndim - 2))
-
-    def _blank(self, batch: int) -> Tensor:
-        return next(self.model.parameters()).new_zeros(batch, *self.model.shape)

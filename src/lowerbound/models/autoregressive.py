@@ -7,7 +7,9 @@ are no latents, so that nothing is bounded: the likelihood is exact, and the pri
 after the other (NADE, Larochelle & Murray 2011; MADE, Germain et al. 2015; PixelCNN, van den Oord et al. 2016).
 """
 
+import itertools
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -18,9 +20,10 @@ from lowerbound.elementary import sum_dims
 from lowerbound.errors import InputError
 from lowerbound.likelihood.bound import Elbo
 from lowerbound.models.base import Draw, Losses, Model
-from lowerbound.models.output import MOST_CATEGORIES, output
+from lowerbound.models.output import MOST_CATEGORIES, Categorical, output
 from lowerbound.nn.causal import CausalCNN, CausalMLP, Keep
 from lowerbound.nn.embeddings import octaves, over_space
+from lowerbound.nn.seen import Counts, SeenLevels
 from lowerbound.rng import Noise
 from lowerbound.shapes import Examples, PerExample
 
@@ -37,6 +40,7 @@ class Autoregressive(Model):
             1024, a mixture of discretised logistics beyond them, and a mixture of logistics for continuous data.
         decoder_components: logistics in a mixture; None: 10.
         dropout: share of the hidden units that each example's training leaves out, whole channels of convolutions.
+        odds: tables of odds by which levels came before an entry, for a categorical distribution; 0 for none.
 
     Raises:
         InputError: a shape or a size that is impossible, or a decoder that does not fit the data.
@@ -55,6 +59,7 @@ class Autoregressive(Model):
         decoder: str | None = None,
         decoder_components: int | None = None,
         dropout: float = 0.0,
+        odds: int = 0,
     ):
         super().__init__(shape, num_levels)
         check_axes(shape)
@@ -65,9 +70,14 @@ class Autoregressive(Model):
             decoder_components = 10
         self.output = output(decoder, num_levels, num_components=decoder_components)
         self.dropout = dropout
+        self.seen = None
+        if odds:
+            if num_levels is None or not isinstance(self.output, Categorical):
+                raise InputError(f"odds={odds} has no effect on the decoder {decoder!r}: it is of 'categorical'")
+            self.seen = SeenLevels(odds, shape, num_levels)
         # the finest octave has a period of one level and says nothing of a level's centre
         frequencies = () if num_levels is None else octaves(num_levels)[1:]
-        P = self.output.num_parameters
+        P = self.output.num_parameters + (0 if self.seen is None else self.seen.num_coefficients)
         if len(shape) == 1:
             width = max(256, 4 * shape[0]) if width is None else width
             self.network = CausalMLP(shape[0], P, width=width, depth=depth, frequencies=frequencies)
@@ -98,13 +108,38 @@ class Autoregressive(Model):
 
     @torch.no_grad()
     def draw(self, num_samples: int, noise: Noise) -> Float[Tensor, "num_samples *shape"]:
-        x = next(self.parameters()).new_zeros(num_samples, *self.shape)
-        self.network.fill(x, lambda parameters: self.output.sample(parameters, noise))
+        return self.filled(num_samples, lambda parameters: self.output.sample(parameters, noise))
+
+    def filled(self, num_examples: int, answer: Callable[[Tensor], Tensor]) -> Float[Tensor, "num_examples *shape"]:
+        """Examples of entries that are answered one after the other, each given those before it.
+
+        Arguments:
+            num_examples: how many.
+            answer: called for each entry with the numbers that `output` reads, (B, P, *1); returns the values, (B, 1, *1).
+        """
+        x = next(self.parameters()).new_zeros(num_examples, *self.shape)
+        entries = itertools.count()
+
+        def with_odds(parameters: Tensor) -> Tensor:
+            if self.seen is not None:
+                parameters = self._with_odds(parameters, 1, self.seen.counts_at(x, next(entries)))
+            return answer(parameters)
+
+        self.network.fill(x, with_odds)
         return x
 
     def _log_prob(self, x: Tensor, keep: Keep | None) -> Tensor:
         self.check(x)
-        return sum_dims(self.output.log_prob(self.network(x, keep), x))
+        parameters = self.network(x, keep)
+        if self.seen is not None:
+            parameters = self._with_odds(parameters, x.shape[1], self.seen.counts(x))
+        return sum_dims(self.output.log_prob(parameters, x))
+
+    def _with_odds(self, said: Tensor, num_channels: int, counts: Counts) -> Tensor:
+        """The output's parameters, of what the network said and how many entries at each level came before."""
+        assert self.seen is not None
+        logits, coefficients = said.unflatten(1, (-1, num_channels)).tensor_split([self.output.num_parameters], dim=1)
+        return self.seen(logits, coefficients, counts).flatten(1, 2)
 
 
 def default_decoder(num_levels: int | None) -> str:

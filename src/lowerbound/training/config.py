@@ -74,6 +74,8 @@ class ModelConfig:
     """flow: the number of its transforms."""
     dropout: float | None = None
     """autoregressive: the share of hidden units left out in training."""
+    odds: int | None = None
+    """autoregressive: the number of tables of log odds that levels have by which ones came before; 0 for none."""
     r1: float | None = None
     """gan: the weight of the penalty on the discriminator's gradient."""
     trees: int | None = None

@@ -277,6 +277,11 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
             if len(dataset.train) < FEW_EXAMPLES:  # soon learned by heart otherwise
                 training["learning_rate"] /= 2
                 settings["dropout"] = 0.3
+            num_levels = dataset.spec.num_levels
+            if is_large and num_levels is not None and 2 < num_levels <= MOST_COUNTED:
+                levels = some_levels(dataset)
+                if repeat_along_lines(levels, spikes(levels, num_levels)):
+                    settings["odds"] = TABLES_OF_ODDS
         case "vae" | "hierarchical-vae" | "ladder-vae" if not is_vector:
             training |= {"batch_size": 64, "learning_rate": 3e-3}
             if is_large and model != "ladder-vae":  # which begins at half the resolution
