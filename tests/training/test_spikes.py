@@ -141,6 +141,16 @@ def test_where_entries_repeat_the_recipe_gives_levels_odds_of_a_whole_example(tm
     assert (walking.network.values, walking.denoiser.odds) == (False, 0)
 
 
+def test_the_autoregressive_model_of_such_images_has_odds_of_what_came_before(tmp_path):
+    config = recipe(images(tmp_path, drawings(), 256), model="autoregressive")
+    assert config.model.odds == TABLES_OF_ODDS
+    assert "levels with odds by how often they came before" in reasons(config)[0]
+    for values, num_levels in ((walks(9.0, (500, 20, 8)), 256), (drawings(), 65_536), (drawings() > 0, 2)):
+        other = recipe(images(tmp_path, values, num_levels), model="autoregressive")
+        assert other.model.odds is None
+        assert "odds" not in reasons(other)[0]
+
+
 def test_lines_are_compared_in_the_scaling_of_the_denoiser():
     config, dataset = tiny_config("digits")
     config = dataclasses.replace(

@@ -26,7 +26,8 @@ def _model(config: Config) -> str:
     if model.is_grown:
         return "forest on a fitted Gaussian, which has the outline already"
     if not model.is_denoiser:
-        return f"{model.name}, with its own settings"
+        odds = ", levels with odds by how often they came before" if model.odds else ""
+        return f"{model.name}, with its own settings{odds}"
     kind = "" if model.name == "diffusion" else f"{model.name}: "
     if network.kind == "mlp":
         fitted = "Gaussian of few factors" if config.denoiser.factors else "mixture"
