@@ -277,11 +277,8 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
             if len(dataset.train) < FEW_EXAMPLES:  # soon learned by heart otherwise
                 training["learning_rate"] /= 2
                 settings["dropout"] = 0.3
-            num_levels = dataset.spec.num_levels
-            if is_large and num_levels is not None and 2 < num_levels <= MOST_COUNTED:
-                levels = some_levels(dataset)
-                if repeat_along_lines(levels, spikes(levels, num_levels)):
-                    settings["odds"] = TABLES_OF_ODDS
+            if is_large:
+                settings |= _of_each_entry(dataset)
         case "vae" | "hierarchical-vae" | "ladder-vae" if not is_vector:
             training |= {"batch_size": 64, "learning_rate": 3e-3}
             if is_large and model != "ladder-vae":  # which begins at half the resolution
@@ -296,6 +293,18 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
                 settings["width"] = 16
     training["batch_size"] = min(training["batch_size"], len(dataset.train))
     return Config(data=data, model=ModelConfig(model, **settings), training=TrainingConfig(minutes=minutes, **training))
+
+
+def _of_each_entry(dataset: Dataset) -> dict[str, Any]:
+    """What an autoregressive model of large images says of an entry: any distribution of the levels, with odds by which ones
+    came before, where entries repeat; elsewhere, of many levels, a mixture of logistics, which knows that levels are in order."""
+    num_levels = dataset.spec.num_levels
+    if num_levels is None or num_levels == 2:
+        return {}
+    levels = some_levels(dataset)
+    if num_levels <= MOST_COUNTED and repeat_along_lines(levels, spikes(levels, num_levels)):
+        return {"odds": TABLES_OF_ODDS}
+    return {"decoder": "discretized-logistic"} if num_levels >= MANY_LEVELS else {}
 
 
 def spikes(levels: Tensor, num_levels: int) -> tuple[int, ...]:
