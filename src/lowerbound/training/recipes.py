@@ -297,7 +297,7 @@ def _relative(dataset: Dataset, data: DataConfig, minutes: float, model: ModelNa
 
 def _of_each_entry(dataset: Dataset) -> dict[str, Any]:
     """What an autoregressive model of large images says of an entry: any distribution of the levels, with odds by which ones
-    came before, where entries repeat; elsewhere, of many levels, a mixture of logistics, which knows that levels are in order."""
+    came before, where entries repeat; elsewhere, of many levels, a mixture of logistics, which has them in order."""
     num_levels = dataset.spec.num_levels
     if num_levels is None or num_levels == 2:
         return {}
