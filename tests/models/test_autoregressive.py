@@ -193,7 +193,7 @@ def test_odds_that_have_no_effect_are_refused():
     for shape, settings, words in (
         ((3,), {"odds": 1}, "leave odds out"),
         ((1, 4), {"odds": 1, "decoder": "discretized-logistic"}, "no effect"),
-        ((1, 4), {"odds": -1}, "odds"),
+        ((1, 4), {"odds": -1}, "odds is -1: give 0 or more"),
     ):
         with pytest.raises(InputError, match=words):
             Autoregressive(shape, 5, width=4, **settings)

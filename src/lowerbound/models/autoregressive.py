@@ -25,6 +25,7 @@ from lowerbound.nn.causal import CausalCNN, CausalMLP, Keep
 from lowerbound.nn.embeddings import octaves, over_space
 from lowerbound.nn.seen import Counts, SeenLevels
 from lowerbound.rng import Noise
+from lowerbound.settings import check_least
 from lowerbound.shapes import Examples, PerExample
 
 
@@ -70,6 +71,7 @@ class Autoregressive(Model):
             decoder_components = 10
         self.output = output(decoder, num_levels, num_components=decoder_components)
         self.dropout = dropout
+        check_least(0, odds=odds)
         self.seen = None
         if odds:
             if num_levels is None or not isinstance(self.output, Categorical):

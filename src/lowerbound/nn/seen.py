@@ -46,7 +46,7 @@ class SeenLevels(nn.Module):
 
     def __init__(self, num_tables: int, shape: tuple[int, ...], num_levels: int) -> None:
         super().__init__()
-        check_least(1, odds=num_tables)
+        check_least(1, num_tables=num_tables)
         if len(shape) == 1:
             raise InputError(
                 "odds of levels by how often they came before are of signals, images and volumes: entries of a vector "
