@@ -100,19 +100,7 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
     settings = options.training
     if settings.steps is None and settings.minutes is None:
         settings = dataclasses.replace(settings, minutes=advised.training.minutes, steps=advised.training.steps)
-    sections = {name: getattr(options, name) for name in SECTIONS}
-    if options.coarse.split is None:
-        sections["coarse"] = _as_given(options.coarse, advised.coarse, vars(advised.coarse))
-    if options.network.kind != advised.network.kind:
-        sections["network"] = _as_given(options.network, advised.network, UNET_ONLY)
-    if options.denoiser.target != advised.denoiser.target:
-        sections["denoiser"] = _as_given(
-            options.denoiser, advised.denoiser, ("components", "factors", "spread", "odds")
-        )
-    elif options.denoiser.components != advised.denoiser.components:
-        sections["denoiser"] = _as_given(options.denoiser, advised.denoiser, ("factors",))
-    if options.model.decoder not in (advised.model.decoder, "categorical"):
-        sections["model"] = _as_given(options.model, advised.model, ("odds",))
+    sections = _with_effect(options, advised)
     config = Config(**(sections | {"data": located(options.data), "training": settings}))
     if options.dry_run:
         return _show(config, dataset, out, str(device)) if processes.is_first else None
@@ -125,6 +113,24 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
     folder = train(config, dataset, out, device=device, **ways)
     say(f"done: {folder.model}\nnext: lowerbound evaluate {out}")
     return overview(folder.path) if processes.is_first else None
+
+
+def _with_effect(options: Options, advised: Config) -> dict[str, Any]:
+    """The sections of a configuration, without what was advised for something that another choice has replaced."""
+    sections: dict[str, Any] = {name: getattr(options, name) for name in SECTIONS}
+    if options.coarse.split is None:
+        sections["coarse"] = _as_given(options.coarse, advised.coarse, vars(advised.coarse))
+    if options.network.kind != advised.network.kind:
+        sections["network"] = _as_given(options.network, advised.network, UNET_ONLY)
+    if options.denoiser.target != advised.denoiser.target:
+        sections["denoiser"] = _as_given(
+            options.denoiser, advised.denoiser, ("components", "factors", "spread", "odds")
+        )
+    elif options.denoiser.components != advised.denoiser.components:
+        sections["denoiser"] = _as_given(options.denoiser, advised.denoiser, ("factors",))
+    if options.model.decoder not in (advised.model.decoder, "categorical"):
+        sections["model"] = _as_given(options.model, advised.model, ("odds",))
+    return sections
 
 
 def _as_given(settings: Section, advised: Section, names: Iterable[str]) -> Section:

@@ -75,7 +75,10 @@ class Autoregressive(Model):
         self.seen = None
         if odds:
             if num_levels is None or not isinstance(self.output, Categorical):
-                raise InputError(f"odds={odds} has no effect on the decoder {decoder!r}: it is of 'categorical'")
+                raise InputError(
+                    f"odds={odds} has no effect on the decoder {decoder!r}: it is for discrete data by 'categorical'; "
+                    "choose that decoder, or leave odds out"
+                )
             self.seen = SeenLevels(odds, shape, num_levels)
         # the finest octave has a period of one level and says nothing of a level's centre
         frequencies = () if num_levels is None else octaves(num_levels)[1:]

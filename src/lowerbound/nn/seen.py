@@ -10,15 +10,16 @@ with coefficients c that the network says of each entry, as it says the logits, 
 together. It is the same that `discrete.odds` gives a denoiser, which is shown all of an example at once.
 """
 
-from itertools import accumulate
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lowerbound.errors import InputError
-from lowerbound.levels import check_counted, nearest_level
+from lowerbound.levels import check_counted, histogram, nearest_level, places
 from lowerbound.settings import check_least
 from lowerbound.shapes import Spatial
 
@@ -77,17 +78,15 @@ class SeenLevels(nn.Module):
             entry: its number in the order of `nn.causal`, position by position and channel by channel in each.
         """
         position, channel = divmod(entry, x.shape[1])
-        # how many positions a step along each axis passes
-        strides = list(accumulate(reversed(self.spatial[1:]), int.__mul__, initial=1))[::-1]
-        levels = nearest_level(x[:, channel], self.num_levels).long().flatten(1)
-        before = [levels[:, :position]]
-        for size, stride in zip(self.spatial[: self.num_lines], strides, strict=False):
-            place = position // stride % size
-            before.append(levels[:, position - place * stride : position : stride])
-        ones = torch.ones_like(levels, dtype=x.dtype)
-        blank = x.new_zeros(len(x), self.num_levels)
+        own = x[:, channel]
+        before = [own.flatten(1)[:, :position]]
+        for axis in range(self.num_lines):
+            line: list[Any] = list(np.unravel_index(position, self.spatial))
+            line[axis] = slice(line[axis])
+            before.append(own[:, *line])
         one_each = [1] * (len(self.spatial) + 1)
-        return [blank.scatter_add(1, line, ones[:, : line.shape[1]]).unflatten(1, (-1, *one_each)) for line in before]
+        entries = (places(nearest_level(values, self.num_levels), self.num_levels) for values in before)
+        return [histogram(each, self.num_levels).unflatten(1, (-1, *one_each)) for each in entries]
 
     def forward(
         self,
