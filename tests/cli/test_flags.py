@@ -148,6 +148,18 @@ def test_a_dry_run_of_one_step(tmp_path, capsys):
     assert '"steps": 1' in capsys.readouterr().out
 
 
+def test_another_network_or_variance_leaves_out_the_recipe_s_second_network(tmp_path, capsys):
+    """But one that was asked for is refused."""
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8))
+    arguments = ["train", str(tmp_path / "images.npy"), "--out", str(tmp_path / "run"), "--dry-run", "--steps", "2"]
+    transformer = ["--network.kind", "transformer", "--network.patch", "4"]
+    for more in (transformer, ["--denoiser.variance", "learned", "--denoiser.target", "eps"]):
+        assert run([*arguments, *more]) == 0, capsys.readouterr().err
+        assert configuration(capsys.readouterr().out).coarse == CoarseConfig()
+    assert run([*arguments, *transformer, "--coarse.split", "-2"]) == 2
+    assert "--coarse.split is for diffusion models" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

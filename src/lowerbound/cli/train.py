@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
 def _with_effect(options: Options, advised: Config) -> dict[str, Any]:
     """The sections of a configuration, without what was advised for something that another choice has replaced."""
     sections: dict[str, Any] = {name: getattr(options, name) for name in SECTIONS}
-    if options.coarse.split is None:
+    if options.coarse.split is None or options.network.kind != "unet" or options.denoiser.variance == "learned":
         sections["coarse"] = _as_given(options.coarse, advised.coarse, vars(advised.coarse))
     if options.network.kind != advised.network.kind:
         sections["network"] = _as_given(options.network, advised.network, UNET_ONLY)
