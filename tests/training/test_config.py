@@ -99,7 +99,10 @@ def test_the_objective_of_the_recipe():
         dataset = made(shape, num_levels)
         config = recipe(dataset, model=model)
         build_model(config, dataset.spec)
-        assert config.training.weight_decay == (0.1 if config.training.objective == "balanced" else 0.0)  # few examples
+        is_balanced = config.training.objective == "balanced"  # and examples are few
+        assert (config.training.weight_decay, config.training.average_width) == (
+            (0.1, 0.1) if is_balanced else (0.0, 0.05)
+        )
         return config.training.objective, config.coarse.split is not None
 
     assert advised((1, 8, 8), 17) == advised((3, 16, 16), 256) == ("balanced", False)

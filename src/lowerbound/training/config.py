@@ -218,9 +218,9 @@ class CoarseConfig:
     """The number of positions along each axis that become channels of one."""
     width: int = 32
     """The number of channels at its highest resolution."""
-    multipliers: tuple[int, ...] = (1, 2)
+    multipliers: tuple[int, ...] = (1, 1)
     """The channels of each resolution as multiples of the width."""
-    blocks_per_level: int = 1
+    blocks_per_level: int = 2
     """The number of residual blocks at each resolution on the way down, and again on the way up."""
     attention_levels: int = 1
     """The number of lowest resolutions that have attention."""

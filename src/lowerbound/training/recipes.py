@@ -73,6 +73,9 @@ WIDEST_SUBSPACE = 2**14
 """Entries of an image, at most, whose principal components are looked for: each axis has as many numbers."""
 MULTIPLIERS = (1, 2, 2, 4, 4, 4)
 """Of a U-Net's width, from the full resolution down."""
+COARSE_MULTIPLIERS = (1, *MULTIPLIERS[:-1])
+"""Of a coarse network's. A second block at each resolution is worth more than twice the channels from the second one down:
+MNIST's coarse network learns in 90 seconds what it learned in two minutes."""
 DENSE = 256
 """Hidden units of a coarse network's fully connected block."""
 MOST_JOINED = 8_192
@@ -92,6 +95,9 @@ LEAST_SPREAD = 0.5
 """In levels: what two levels side by side leave open at the least."""
 FEW_DECAY = 0.1
 """The weight decay of images of so few examples: without it digits are learned by heart after two minutes."""
+FEW_AVERAGE_WIDTH = 0.1
+"""The width of the weights' average of images of so few examples: once they are learned by heart the newest weights are not
+the best, and twice the usual width saves digits 0.005 bits/dim."""
 
 
 def recipe(
@@ -157,12 +163,14 @@ def for_images(config: Config, dataset: Dataset, purpose: Purpose = "both") -> C
         dataset: the data.
         purpose: what they are for.
     """
-    weight_decay = FEW_DECAY if len(dataset.train) < FEW_EXAMPLES else 0.0
+    training = replace(config.training, purpose=purpose, objective="balanced")
+    if len(dataset.train) < FEW_EXAMPLES:
+        training = replace(training, weight_decay=FEW_DECAY, average_width=FEW_AVERAGE_WIDTH)
     config = replace(
         config,
         schedule=replace(config.schedule, name="linear-gamma", gamma_max=IMAGE_GAMMA_MAX),
         network=replace(config.network, width=24),
-        training=replace(config.training, purpose=purpose, objective="balanced", weight_decay=weight_decay),
+        training=training,
     )
     if max(dataset.shape[1:]) > SMALL:
         return shared_by_two(config, dataset, SHARES[purpose])
@@ -180,7 +188,7 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
         share: that of each batch from which the coarse network learns.
     """
     sizes = halvings([math.ceil(size / 2) for size in dataset.shape[1:]], SMALL // 2)
-    multipliers = MULTIPLIERS[: len(sizes)]
+    multipliers = COARSE_MULTIPLIERS[: len(sizes)]
     width = CoarseConfig.width
     num_levels = dataset.spec.num_levels
     assert num_levels is not None
@@ -205,6 +213,7 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
             split=SPLIT,
             share=share,
             multipliers=multipliers,
+            blocks_per_level=2,
             dense=DENSE if is_joined else 0,
             components=_coarse_components(dataset, config.training.minutes),
             further_axes=min(FURTHER_AXES, max(0, MOST_OF_AXES // dataset.spec.num_dims - CoarseConfig.axes)),
