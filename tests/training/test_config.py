@@ -132,7 +132,7 @@ def test_what_a_recipe_is_for():
 
 def test_coarse_networks_are_fully_connected_where_that_is_affordable():
     """And where no axis is periodic; the model is built either way."""
-    for shape, dense in (((1, 28, 28), 256), ((3, 32, 32), 256), ((1, 300), 256), ((1, 24, 24, 24), 0)):
+    for shape, dense in (((1, 28, 28), 256), ((3, 32, 32), 256), ((1, 300), 256), ((1, 32, 32, 32), 0)):
         dataset = made(shape, 256)
         config = recipe(dataset)
         assert config.coarse.dense == dense, shape
