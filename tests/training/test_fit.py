@@ -91,14 +91,16 @@ def test_images_have_a_larger_network_on_a_gpu(has_units, precision, monkeypatch
 
 @pytest.mark.parametrize("wide", [0.9, 1.1])
 def test_a_long_run_has_wider_networks_where_two_share_the_noise(wide, monkeypatch):
-    """Where many steps of the wider ones fit: 1.1 times as many minutes as they take, not 0.9."""
+    """And a coarse one deeper by a block, where many steps of them fit: 1.1 times as many minutes as they take, not 0.9."""
     dataset = made((1, 20, 20), 256)
     monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train))
     advised = recipe(dataset, minutes=60.0)
     assert (advised.network.width, advised.coarse.width) == (16, 32)
     machine(monkeypatch, wide * 3600 * TRAINING_SHARE / fit.LONG_STEPS / advised.training.batch_size / 24**2)
     found = fitted(advised, dataset)
-    assert (found.network.width, found.coarse.width) == ((24, 48) if wide < 1 else (16, 32))
+    coarse = advised.coarse.blocks_per_level
+    sizes = found.network.width, found.coarse.width, found.coarse.blocks_per_level
+    assert sizes == ((24, 48, coarse + 1) if wide < 1 else (16, 32, coarse))
     assert found.training == advised.training
     monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train) + 1)
     assert fitted(advised, dataset) == advised

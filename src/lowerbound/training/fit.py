@@ -21,8 +21,8 @@ WIDER, LARGER = 4, 8
 """How many times as wide a network of images is on a GPU, and how many times as large a batch. A GPU takes as long for a
 small network as for a large one, since it has to be asked for each operation (benchmarks/device.py)."""
 LONG_STEPS = 5000
-"""So many steps of the wider ones on a CPU are worth networks 1.5 times as wide, where two share the noise: those of the
-recipe hold by then what they can (docs/images.md)."""
+"""So many steps of the larger ones on a CPU are worth networks 1.5 times as wide, and a coarse one deeper by a block, where two
+share the noise: those of the recipe hold by then what they can (docs/images.md)."""
 LONG_WIDER = 1.5
 SMALLEST_BATCH = 8
 SMALLEST_WIDTH = 8
@@ -85,12 +85,14 @@ def _for_gpu(config: Config, dataset: Dataset, device: torch.device) -> Config:
 
 
 def _for_long_runs(config: Config, dataset: Dataset) -> Config:
-    """The configuration of two networks that share the noise, and of examples enough not to be learned by heart, wider."""
+    """The configuration of two networks that share the noise, and of examples enough not to be learned by heart, wider, and
+    the coarse one deeper too."""
     coarse = config.coarse
     if not config.model.is_denoiser or coarse.split is None or len(dataset.train) < FEW_EXAMPLES:
         return config
     network = replace(config.network, width=round(LONG_WIDER * config.network.width))
-    return replace(config, network=network, coarse=replace(coarse, width=round(LONG_WIDER * coarse.width)))
+    width, num_blocks = round(LONG_WIDER * coarse.width), coarse.blocks_per_level + 1
+    return replace(config, network=network, coarse=replace(coarse, width=width, blocks_per_level=num_blocks))
 
 
 def _smaller_and_smaller(config: Config) -> Iterator[Config]:
