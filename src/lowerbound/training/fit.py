@@ -21,8 +21,8 @@ WIDER, LARGER = 4, 8
 """How many times as wide a network of images is on a GPU, and how many times as large a batch. A GPU takes as long for a
 small network as for a large one, since it has to be asked for each operation (benchmarks/device.py)."""
 LONG_STEPS = 5000
-"""So many steps of the larger ones on a CPU are worth networks 1.5 times as wide, and a coarse one deeper by a block, where two
-share the noise: those of the recipe hold by then what they can (docs/images.md)."""
+"""So many steps of the larger ones on a CPU are worth networks 1.5 times as wide, and a coarse one deeper by a block, where
+two share the noise: those of the recipe hold by then what they can (docs/images.md)."""
 LONG_WIDER = 1.5
 SMALLEST_BATCH = 8
 SMALLEST_WIDTH = 8
