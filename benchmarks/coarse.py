@@ -85,12 +85,12 @@ def main(options: Options) -> None:
             trainer = Trainer(configured(dataset, network, options), dataset)
             trainer.model.train()
             trainer.fit_below()
-            marks = list(MARKS)
+            num_told = 0
             for record in trainer.records():
-                if trainer.progress >= marks[0]:
+                if (num_reached := sum(trainer.progress >= mark for mark in MARKS)) > num_told:
+                    num_told = num_reached
                     figures = "".join(f"{error:9.2f}" for error in errors(trainer, x))
                     print(f"{network:<14}{record.seconds:8.0f}{record.step:7d}{figures}", flush=True)
-                    marks = [mark for mark in marks if mark > trainer.progress] or [float("inf")]
 
 
 if __name__ == "__main__":

@@ -109,6 +109,8 @@ def test_the_objective_of_the_recipe():
     assert advised((1, 28, 28), 256) == advised((1, 300), 65_536) == advised((3, 4, 40, 9), 256) == ("balanced", True)
     assert advised((1, 8, 8), None) == advised((5,), 17) == advised((1, 28, 28), 2) == ("elbo", False)
     assert advised((1, 28, 28), 256, "energy") == ("elbo", False)
+    binary = recipe(made((1, 28, 28), 2), model="autoregressive").model
+    assert (binary.odds, binary.decoder) == (None, None)
     assert advised((1, 8, 8), 17, "score") == ("simple", False)
 
 
@@ -132,7 +134,13 @@ def test_what_a_recipe_is_for():
 
 def test_coarse_networks_are_fully_connected_where_that_is_affordable():
     """And where no axis is periodic; the model is built either way."""
-    for shape, dense in (((1, 28, 28), 256), ((3, 32, 32), 256), ((1, 300), 256), ((1, 32, 32, 32), 0)):
+    for shape, dense in (
+        ((1, 28, 28), 256),
+        ((3, 32, 32), 256),
+        ((1, 300), 256),
+        ((1, 24, 24, 24), 256),
+        ((1, 32, 32, 32), 0),
+    ):
         dataset = made(shape, 256)
         config = recipe(dataset)
         assert config.coarse.dense == dense, shape

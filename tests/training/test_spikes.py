@@ -146,7 +146,8 @@ def test_the_autoregressive_model_of_such_images_has_odds_of_what_came_before(tm
     assert config.model.odds == TABLES_OF_ODDS
     assert "levels with odds by how often they came before" in reasons(config)[0]
     too_many = drawings((500, 66, 66))
-    for values, num_levels in ((walks(9.0, (500, 20, 8)), 256), (drawings(), 65_536), (too_many, 256)):
+    outlines = drawings() > 0
+    for values, num_levels in ((walks(9.0, (500, 20, 8)), 256), (drawings(), 65_536), (too_many, 256), (outlines, 256)):
         other = recipe(images(tmp_path, values, num_levels), model="autoregressive")
         assert (other.model.odds, other.model.decoder) == (None, "discretized-logistic")
         assert "odds" not in reasons(other)[0]

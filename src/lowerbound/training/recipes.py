@@ -213,7 +213,6 @@ def shared_by_two(config: Config, dataset: Dataset, share: float) -> Config:
             split=SPLIT,
             share=share,
             multipliers=multipliers,
-            blocks_per_level=2,
             dense=DENSE if is_joined else 0,
             components=_coarse_components(dataset, config.training.minutes),
             further_axes=min(FURTHER_AXES, max(0, MOST_OF_AXES // dataset.spec.num_dims - CoarseConfig.axes)),
