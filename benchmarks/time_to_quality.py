@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import statistics
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -70,22 +71,19 @@ def main() -> None:
         print(
             f"{'model':<18}{'minutes':>8}{'seed':>5}{'images seen':>13}{'bits/dim':>18}{'Frechet':>14}{'precision':>11}"
         )
-        for key in itertools.product(arguments.models, arguments.minutes, arguments.seeds):
-            row = next((row for row in rows if row.key == key), None)
-            if row is None:
-                model, minutes, seed = key
-                out = arguments.out / f"{model.replace(', ', '-').replace(' ', '-')}-{minutes:g}-{seed}"
-                if model == "ours":
-                    run, num_seen = ours(dataset, minutes, seed, out, arguments)
-                else:
-                    size = arguments.channels, arguments.batch_size
-                    denoiser, num_seen = train(PEERS[model], dataset, *size, minutes, seed, device, arguments.precision)
-                    run = as_run(denoiser, dataset, out)
-                row = Row(*key, num_seen, **judged(run, dataset, judge, arguments.test), processor=machine)
+        for model, seed in itertools.product(arguments.models, arguments.seeds):
+            made = {row.minutes: row for row in rows if (row.model, row.seed) == (model, seed)}
+            for minutes in arguments.minutes:
+                if minutes in made:
+                    print(made[minutes])
+            missing = [minutes for minutes in arguments.minutes if minutes not in made]
+            for minutes, run, num_seen in trained(model, missing, seed, dataset, device, arguments) if missing else ():
+                figures = judged(run, dataset, judge, arguments.test)
+                row = Row(model, minutes, seed, num_seen, **figures, processor=machine)
                 rows.append(row)
                 with log.open("a") as file:
                     file.write(json.dumps(asdict(row)) + "\n")
-            print(row, flush=True)
+                print(row, flush=True)
     if arguments.plot is not None:
         plot(rows, arguments.plot)
 
@@ -104,10 +102,6 @@ class Row:
     frechet_error: float
     precision: float
     processor: str
-
-    @property
-    def key(self) -> tuple[str, float, int]:
-        return self.model, self.minutes, self.seed
 
     def __str__(self) -> str:
         bits, frechet = figure_text(self.bits, self.bits_error), figure_text(self.frechet, self.frechet_error)
@@ -128,6 +122,27 @@ def judged(run: Run, dataset: lb.Dataset, judge: Judge, num_test: int) -> dict[s
         "frechet_error": quality.frechet.error,
         "precision": quality.precision.value,
     }
+
+
+def trained(
+    model: str,
+    marks: Sequence[float],
+    seed: int,
+    dataset: lb.Dataset,
+    device: torch.device,
+    arguments: argparse.Namespace,
+) -> Iterator[tuple[float, Run, int]]:
+    """The model after each of so many minutes, and how many images its steps have seen by then: of one training where its
+    rate does not depend on their end, and otherwise of one for each."""
+    if model == "ours":
+        for minutes in marks:
+            out = arguments.out / f"ours-{minutes:g}-{seed}"
+            yield minutes, *ours(dataset, minutes, seed, out, arguments)
+    else:
+        peer, size = PEERS[model], (arguments.channels, arguments.batch_size)
+        for each in [[minutes] for minutes in marks] if peer.falls else [sorted(marks)]:
+            for minutes, denoiser, num_seen in train(peer, dataset, *size, each, seed, device, arguments.precision):
+                yield minutes, as_run(denoiser, dataset, arguments.out), num_seen
 
 
 def ours(dataset: lb.Dataset, minutes: float, seed: int, out: Path, arguments: argparse.Namespace) -> tuple[Run, int]:
@@ -153,7 +168,9 @@ def plot(rows: list[Row], path: Path) -> None:
     ):
         for model in sorted({row.model for row in rows}, key=lambda model: (model != "ours", model)):
             minutes = sorted({row.minutes for row in rows if row.model == model})
-            found = [[getattr(row, name) for row in rows if row.key[:2] == (model, each)] for each in minutes]
+            found = [
+                [getattr(row, name) for row in rows if (row.model, row.minutes) == (model, each)] for each in minutes
+            ]
             medians, width = [statistics.median(values) for values in found], 2.5 if model == "ours" else 1.2
             (line,) = axes.loglog(minutes, medians, "o-", label=model, linewidth=width)
             lows, highs = ([pick(values) for values in found] for pick in (min, max))

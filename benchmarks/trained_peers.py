@@ -5,11 +5,12 @@ and would not make a hundred steps in a minute of a CPU: `--channels` and `--bat
 common, the order of images and the average of the weights, is here once.
 """
 
+import copy
 import importlib
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from unittest.mock import MagicMock
 
@@ -58,38 +59,49 @@ def train(
     dataset: lb.Dataset,
     channels: int,
     batch_size: int,
-    minutes: float,
+    marks: Sequence[float],
     seed: int,
     device: torch.device | str = "cpu",
     precision: str = "float32",
-) -> tuple[Denoiser, int]:
-    """The peer after as many minutes of steps, with averaged weights, and how many images its steps saw."""
-    torch.manual_seed(seed)
+) -> Iterator[tuple[float, Denoiser, int]]:
+    """The peer after each of so many minutes of steps, with averaged weights, and how many images its steps have seen by
+    then, of one training; a rate that falls does so until the last."""
     device = torch.device(device)
+    torch.manual_seed(seed)
     denoiser = peer.build(dataset.shape, channels).to(device).train()
-    parameters = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
+    parameters = trainable(denoiser)
     optimizer = torch.optim.AdamW(parameters, peer.rate, betas=peer.betas, weight_decay=peer.weight_decay)
     average = [parameter.detach().clone() for parameter in parameters]
-    order, step, began = np.random.default_rng(seed), 0, time.perf_counter()
-    while (progress := (time.perf_counter() - began) / (60 * minutes)) < 1:
-        x = dataset.encoded(order.choice(dataset.train, batch_size)).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            loss = peer.loss(denoiser, x)
-        for group in optimizer.param_groups:
-            fallen = 0.5 * (1 + math.cos(math.pi * progress)) if peer.falls else 1
-            group["lr"] = peer.rate * min(1, (step + 1) / peer.warmup) * fallen
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        step += 1
-        lost = 1 - min(peer.decay, (1 + step) / (10 + step))
+    order, step, seconds = np.random.default_rng(seed), 0, 0.0
+    for mark in marks:
+        while seconds < 60 * mark:
+            began = time.perf_counter()
+            x = dataset.encoded(order.choice(dataset.train, batch_size)).to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+                loss = peer.loss(denoiser, x)
+            progress = seconds / (60 * marks[-1])
+            for group in optimizer.param_groups:
+                fallen = 0.5 * (1 + math.cos(math.pi * progress)) if peer.falls else 1
+                group["lr"] = peer.rate * min(1, (step + 1) / peer.warmup) * fallen
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            step += 1
+            lost = 1 - min(peer.decay, (1 + step) / (10 + step))
+            with torch.no_grad():
+                torch._foreach_lerp_(average, parameters, lost)
+            seconds += time.perf_counter() - began
+        averaged = copy.deepcopy(denoiser).eval()
         with torch.no_grad():
-            torch._foreach_lerp_(average, parameters, lost)
-    with torch.no_grad():
-        for parameter, value in zip(parameters, average, strict=True):
-            parameter.copy_(value)
-    return denoiser.eval(), step * batch_size
+            for parameter, value in zip(trainable(averaged), average, strict=True):
+                parameter.copy_(value)
+        yield mark, averaged, step * batch_size
+
+
+def trainable(denoiser: Denoiser) -> list[nn.Parameter]:
+    """Its parameters that steps change."""
+    return [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
 
 
 def noise_error(num_steps: int) -> Callable[[Denoiser, Tensor], Tensor]:
