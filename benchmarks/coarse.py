@@ -7,6 +7,7 @@ included; the fine one is as small as can be. What is told are squared errors of
 together, of the averaged weights, by gamma.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import torch
@@ -43,7 +44,9 @@ def configured(dataset: lb.Dataset, network: str, options: Options) -> Config:
     config = lb.recipe(dataset, minutes=options.minutes / TRAINING_SHARE)
     if config.coarse.split is None:
         raise SystemExit(f"{options.data} has one network for all noise by its recipe: give larger images")
-    width, multipliers, blocks = network.split(":")
+    if not (found := re.fullmatch(r"(\d+):(\d+(?:,\d+)*):(\d+)", network)):
+        raise SystemExit(f"--networks {network}: give WIDTH:MULTIPLIERS:BLOCKS, such as 48:1,2:1")
+    width, multipliers, blocks = found.groups()
     return replace(
         config,
         denoiser=replace(config.denoiser, odds=0, spikes=()),

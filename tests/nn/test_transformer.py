@@ -6,7 +6,7 @@ import pytest
 import torch
 from oracles import double
 from torch.nn import functional
-from training.runs import tiny_config, train_until
+from training.runs import made, tiny_config, train_until
 
 from lowerbound import NetworkDenoiser, open_run
 from lowerbound.data.dataset import Examples
@@ -18,9 +18,10 @@ from lowerbound.nn.transformer import FromColumns
 from lowerbound.rng import Stream
 from lowerbound.schedule import LinearGamma
 from lowerbound.training import recipe, train
-from lowerbound.training.build import build_network
-from lowerbound.training.config import DataConfig
+from lowerbound.training.build import build_denoiser, build_network
+from lowerbound.training.config import CoarseConfig, DataConfig, NetworkConfig
 from lowerbound.training.optimizer import Optimizer
+from lowerbound.training.trainer import Trainer
 
 
 def awake(network):
@@ -102,8 +103,7 @@ def test_a_hidden_entry_s_value_says_nothing():
 def small_config(source="digits", **training):
     config, dataset = tiny_config(source, **training)
     patch = 2 if len(dataset.shape) > 1 else 1
-    sizes = {"kind": "transformer", "width": 16, "depth": 2, "patch": patch, "dense": 0}
-    return dataclasses.replace(config, network=dataclasses.replace(config.network, **sizes)), dataset
+    return dataclasses.replace(config, network=NetworkConfig("transformer", width=16, depth=2, patch=patch)), dataset
 
 
 def test_a_run_of_it_is_resumed_exactly(tmp_path):
@@ -141,12 +141,6 @@ def test_the_tokens_of_a_table_are_its_columns():
 @pytest.mark.parametrize(
     ("source", "settings", "said"),
     [
-        ("digits", {"kind": "transformer", "periodic": (1,)}, "have no effect on a transformer"),
-        ("digits", {"kind": "transformer", "dense": 8}, "have no effect on a transformer"),
-        ("digits", {"kind": "transformer", "pooled": True}, "have no effect on a transformer"),
-        ("moons", {"kind": "mlp", "pooled": True}, "have no effect on an MLP"),
-        ("digits", {"kind": "transformer", "lines": True}, "have no effect on a transformer"),
-        ("moons", {"kind": "mlp", "lines": True}, "have no effect on an MLP"),
         ("digits", {"kind": "unet", "patch": 0}, "give 1 position"),
         ("moons", {"kind": "transformer", "patch": 2}, "leave it at 1"),
         ("digits", {"kind": "transformer", "patch": 0}, "patch is 0: give 1 or more"),
@@ -157,6 +151,51 @@ def test_options_that_do_not_go_together(source, settings, said):
     config, dataset = tiny_config(source)
     with pytest.raises(InputError, match=said):
         build_network(dataclasses.replace(config.network, **settings), dataset.spec)
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "setting", "value", "said"),
+    [
+        ("digits", "unet", "depth", 6, "--network.depth has no effect on a U-Net, whose settings are --network.width,"),
+        ("digits", "transformer", "periodic", (1,), "--network.periodic has no effect on a transformer"),
+        ("digits", "transformer", "multipliers", (1, 2), "--network.multipliers has no effect on a transformer"),
+        ("digits", "transformer", "values", True, "--network.values has no effect on a transformer"),
+        ("moons", "mlp", "pooled", True, "--network.pooled has no effect on an MLP"),
+        ("moons", "mlp", "patch", 2, "settings are --network.width, --network.depth, --network.fourier-frequencies"),
+        ("moons", "transformer", "blocks_per_level", 1, "--network.blocks-per-level has no effect on a transformer"),
+    ],
+)
+def test_a_setting_without_effect_on_the_kind_of_network_is_refused_before_training(source, kind, setting, value, said):
+    config, dataset = tiny_config(source)
+    network = NetworkConfig(kind, **{"width": 8, setting: value})
+    with pytest.raises(InputError, match=said):
+        Trainer(dataclasses.replace(config, network=network), dataset)
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_levels", "patch"),
+    [
+        *(((5,), None, 1), ((1, 8, 8), 17, 1), ((1, 28, 28), 256, 4), ((3, 64, 50), 256, 8), ((3, 256, 256), 256, 8)),
+        *(((2, 1000), None, 16), ((2, 8000), None, 64), ((1, 20, 20, 20), None, 4)),
+    ],
+)
+def test_the_recipe_of_it_has_patches_as_large_as_leave_few_tokens(shape, num_levels, patch):
+    """And nothing of a U-Net's, nor a second network."""
+    dataset = made(shape, num_levels)
+    config = recipe(dataset, network="transformer")
+    config.network.check()
+    assert (config.network.patch, config.coarse) == (patch, CoarseConfig())
+    denoiser = build_denoiser(config, dataset.spec)
+    assert any(isinstance(part, Transformer) for part in denoiser.modules())
+
+
+def test_the_recipe_of_a_network_that_cannot_be():
+    with pytest.raises(InputError, match="vectors take mlp or transformer"):
+        recipe(made((5,), None), network="unet")
+    with pytest.raises(InputError, match="vectors take mlp or transformer, others"):
+        recipe(made((1, 8, 8), 17), network="mlp")
+    with pytest.raises(InputError, match=r"--network\.kind transformer has no effect on the model vae"):
+        recipe(made((1, 8, 8), 17), model="vae", network="transformer")
 
 
 def test_impossible_sizes():

@@ -43,7 +43,10 @@ def tiny_config(source: str = "digits", components: int = 2, **training: object)
         "num_evaluations": 3,
         "num_pictures": 0,
     }
-    network = NetworkConfig(kind=config.network.kind, width=8, multipliers=(1, 2), blocks_per_level=1, depth=1)
+    if config.network.kind == "unet":
+        network = NetworkConfig(width=8, multipliers=(1, 2), blocks_per_level=1)
+    else:
+        network = NetworkConfig(config.network.kind, width=8, depth=1)
     denoiser = dataclasses.replace(config.denoiser, components=min(components, config.denoiser.components))
     trained = dataclasses.replace(config.training, **{**settings, **training})
     return dataclasses.replace(config, network=network, denoiser=denoiser, training=trained), dataset

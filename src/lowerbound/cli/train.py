@@ -20,7 +20,7 @@ from lowerbound.machine.device import peak_memory
 from lowerbound.run.overview import Overview, overview
 from lowerbound.settings import Everyday
 from lowerbound.training import recipe, train
-from lowerbound.training.build import UNET_ONLY, build_model
+from lowerbound.training.build import build_model
 from lowerbound.training.config import (
     CoarseConfig,
     Config,
@@ -45,7 +45,7 @@ from lowerbound.words.counts import counted
 DEFAULT_MINUTES = 10.0
 SECTIONS = tuple(field.name for field in dataclasses.fields(Config) if field.name != "imported")
 """Of the configuration, each of which is an option with options of its own."""
-Section = TypeVar("Section", CoarseConfig, DenoiserConfig, NetworkConfig, ModelConfig)
+Section = TypeVar("Section", CoarseConfig, DenoiserConfig, ModelConfig)
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,8 @@ def main(arguments: list[str]) -> Overview | dict[str, Any] | None:
 def _with_effect(options: Options, advised: Config) -> dict[str, Any]:
     """The sections of a configuration, without what was advised for something that another choice has replaced."""
     sections: dict[str, Any] = {name: getattr(options, name) for name in SECTIONS}
-    if options.coarse.split is None or options.network.kind != "unet" or options.denoiser.variance == "learned":
+    if options.coarse.split is None or options.denoiser.variance == "learned":
         sections["coarse"] = _as_given(options.coarse, advised.coarse, vars(advised.coarse))
-    if options.network.kind != advised.network.kind:
-        sections["network"] = _as_given(options.network, advised.network, UNET_ONLY)
     if options.denoiser.target != advised.denoiser.target:
         sections["denoiser"] = _as_given(
             options.denoiser, advised.denoiser, ("components", "factors", "spread", "odds")
@@ -173,7 +171,8 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
         if config.model.name == options.model.name:
             return dataclasses.replace(config, data=options.data)
     minutes = options.training.minutes or DEFAULT_MINUTES
-    advised = recipe(dataset, options.data, minutes, options.model.name, options.training.purpose)
+    kind = None if options.network.kind == NetworkConfig.kind else options.network.kind
+    advised = recipe(dataset, options.data, minutes, options.model.name, options.training.purpose, kind)
     if options.training.steps is not None:
         return advised
     fits = fitted(advised, dataset, device)

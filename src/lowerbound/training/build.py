@@ -39,9 +39,6 @@ from lowerbound.training.config import (
 from lowerbound.training.mixtures import unfitted_mixture
 from lowerbound.training.objectives import OBJECTIVES, VISIBLE
 
-UNET_ONLY = ("periodic", "dense", "pooled", "lines", "values")
-"""Settings of a network that other kinds than the U-Net refuse."""
-
 
 def build_model(config: Config, spec: DataSpec) -> Model:
     """The model of a configuration, untrained.
@@ -99,17 +96,7 @@ def build_network(
     """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else; if entries may be missing,
     one that is told which are there; of series one that is given known entries and covariates."""
     shape = spec.shape
-    if config.kind == ("unet" if len(shape) == 1 else "mlp"):
-        raise InputError(
-            f"--network.kind is {config.kind}, but examples have the shape {shape}: vectors take mlp or transformer, others "
-            "unet or transformer"
-        )
-    if config.kind == "mlp" and config.periodic:
-        raise InputError("--network.periodic has no effect on vectors: they have no axes whose ends could meet")
-    if config.kind != "unet" and any(getattr(config, name) for name in UNET_ONLY):
-        *names, last = (f"--network.{name}" for name in UNET_ONLY)
-        kind = "an MLP" if config.kind == "mlp" else "a transformer"
-        raise InputError(f"{', '.join(names)} and {last} have no effect on {kind}: they are the U-Net's")
+    config.check_kind(shape)
     if config.patch != 1 and len(shape) == 1:
         raise InputError("--network.patch has no effect on vectors: they have no positions to join; leave it at 1")
     if config.kind == "unet":

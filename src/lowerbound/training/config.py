@@ -34,6 +34,7 @@ else:
 ScalingName = Literal["variance-preserving", "rectified-flow", "variance-exploding"]
 Target = Literal["x", "eps", "v", "score", "velocity", "mu", "edm", "levels", "blocks"]
 Purpose = Literal["likelihood", "samples", "both"]
+NetworkKind = Literal["unet", "mlp", "transformer"]
 DecoderName = Literal["level-posterior", "discretized-gaussian", "gaussian", "blocks", "none"]
 
 
@@ -166,11 +167,25 @@ class DecoderConfig:
     """The standard deviation of discretized-gaussian, in units of the model's x; DDPM's is 0.01."""
 
 
+NETWORKS: dict[NetworkKind, tuple[str, tuple[str, ...]]] = {
+    "unet": (
+        "a U-Net",
+        (
+            *("width", "multipliers", "blocks_per_level", "attention_levels", "dense", "pooled", "lines", "values"),
+            *("periodic", "patch", "fourier_frequencies"),
+        ),
+    ),
+    "mlp": ("an MLP", ("width", "depth", "fourier_frequencies")),
+    "transformer": ("a transformer", ("width", "depth", "patch", "fourier_frequencies")),
+}
+"""In words, and the settings that have an effect on each kind."""
+
+
 @dataclass(frozen=True)
 class NetworkConfig:
     """The network: a U-Net for signals, images and volumes, an MLP for vectors, or a transformer for either."""
 
-    kind: Literal["unet", "mlp", "transformer"] = "unet"
+    kind: NetworkKind = "unet"
     """The kind of network: unet for signals, images and volumes, mlp for vectors, transformer for either, with patches or
     columns as its tokens."""
     width: int = 32
@@ -202,6 +217,24 @@ class NetworkConfig:
     fourier_frequencies: tuple[float, ...] = ()
     """Feed the network sines and cosines of x as well, of these frequencies in cycles per unit of x; half the number of
     levels has a period of one level."""
+
+    def check_kind(self, shape: Sequence[int]) -> None:
+        """Refuse, with an InputError, a kind of network that is not for examples of a shape."""
+        if self.kind == ("unet" if len(shape) == 1 else "mlp"):
+            raise InputError(
+                f"--network.kind is {self.kind}, but examples have the shape {tuple(shape)}: vectors take mlp or "
+                "transformer, others unet or transformer"
+            )
+
+    def check(self) -> None:
+        """Refuse, with an InputError, settings that have no effect on this kind of network."""
+        kind, names = NETWORKS[self.kind]
+        for setting in dataclasses.fields(self):
+            if setting.name not in ("kind", *names) and getattr(self, setting.name) != setting.default:
+                raise InputError(
+                    f"{flag(f'network.{setting.name}')} has no effect on {kind}, whose settings are "
+                    f"{', '.join(flag(f'network.{name}') for name in names)}"
+                )
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ class Trainer(Training):
         self.device = prepared(device)
         if config.training.flip and (len(dataset.shape) != 3 or "W" not in dataset.spec.layout):
             raise InputError(f"--flip has no effect on examples of shape {dataset.shape}: it mirrors images")
+        config.network.check()
         self.num_dims = float(dataset.num_observed[dataset.train].mean()) * seen_share(config.training.hidden)
         # the weights come from the seed alone, and the caller's own random numbers stay as they were
         with torch.random.fork_rng(devices=[]):
