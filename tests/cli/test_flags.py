@@ -160,6 +160,18 @@ def test_another_network_or_variance_leaves_out_the_recipe_s_second_network(tmp_
     assert "--coarse.split is for diffusion models" in capsys.readouterr().err
 
 
+def test_another_network_than_a_run_has_is_shown_by_its_own_recipe_and_refused(tmp_path, capsys):
+    """Without what the run's own network has, which nobody has given."""
+    digits = ["train", "digits", "--steps", "1", "--batch-size", "4", "--out", str(tmp_path / "run")]
+    unet = ["--network.width", "8", "--network.multipliers", "1", "2", "--num-pictures", "0"]
+    assert run([*digits, *unet]) == 0
+    capsys.readouterr()
+    assert run([*digits, "--network.kind", "transformer", "--dry-run"]) == 0, capsys.readouterr().err
+    assert configuration(capsys.readouterr().out).network.kind == "transformer"
+    assert run([*digits, "--network.kind", "transformer"]) == 2
+    assert "holds a run with other settings" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -165,13 +165,13 @@ def _is_inside(path: Path, folder: Path) -> bool:
 def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device) -> Config:
     """The settings of the run that is there, or the recipe for the data, made to fit the minutes on this machine."""
     folder = RunFolder(out)
+    kind = None if options.network.kind == NetworkConfig.kind else options.network.kind
     if folder.exists:
         config, _ = folder.read_config()
         check_own(folder, config)
-        if config.model.name == options.model.name:
+        if config.model.name == options.model.name and kind in (None, config.network.kind):
             return dataclasses.replace(config, data=options.data)
     minutes = options.training.minutes or DEFAULT_MINUTES
-    kind = None if options.network.kind == NetworkConfig.kind else options.network.kind
     advised = recipe(dataset, options.data, minutes, options.model.name, options.training.purpose, kind)
     if options.training.steps is not None:
         return advised
