@@ -1,8 +1,9 @@
 """What a training step consists of, for each recipe: python benchmarks/training.py
 
 The shares of gradient, optimiser and running average in a step, medians over steps, and the gradient's matrix products and
-convolutions (counted by torch's FlopCounterMode) over its time as a share of the rate of a large matrix product. Recipes of
-data that are not there are left out.
+convolutions (counted by torch's FlopCounterMode) over its time as a share of the rate of a large matrix product; with
+--batch-sizes of several batches in turn, and the examples that a second has of each. Recipes of data that are not there are
+left out.
 """
 
 import argparse
@@ -39,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="*", help="train these, as `lowerbound train` would, instead of all recipes")
     parser.add_argument("--optimizer", choices=("muon", "adamw"), help="instead of the recipe's own")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", help="instead of the recipe's own")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
@@ -47,7 +49,8 @@ def main() -> None:
     peak, bfloat16 = product_rate(torch.float32), product_rate(torch.bfloat16)
     print(f"{processor()}, {arguments.threads} threads, torch {torch.__version__}")
     print(f"matrix product of 1024: {peak / 1e9:.0f} GFLOP/s in float32, {bfloat16 / 1e9:.0f} in bfloat16")
-    print(f"{'recipe':<26}{'ms a step':>10}" + "".join(f"{part:>11}" for part in PARTS) + f"{'of the peak':>13}")
+    parts = "".join(f"{part:>11}" for part in PARTS)
+    print(f"{'recipe':<26}{'batch':>7}{'ms a step':>11}{'examples/s':>12}{parts}{'of the peak':>13}")
     recipes = RECIPES if arguments.data is None else tuple((source, "diffusion") for source in arguments.data)
     for source, model in recipes:
         try:
@@ -57,11 +60,14 @@ def main() -> None:
         config = recipe(dataset, DataConfig(source), model=model)
         if arguments.optimizer:
             config = replace(config, training=replace(config.training, optimizer=arguments.optimizer))
-        seconds, operations = measure(Trainer(config, dataset), arguments.steps)
-        total = sum(seconds)
-        shares = "".join(f"{part / total:>11.1%}" for part in seconds)
-        of_peak = "" if operations is None else f"{operations / seconds[0] / peak:>13.0%}"
-        print(f"{f'{source} {model}':<26}{1e3 * total:>10.1f}{shares}{of_peak}", flush=True)
+        for batch_size in arguments.batch_sizes or [config.training.batch_size]:
+            config = replace(config, training=replace(config.training, batch_size=batch_size))
+            seconds, operations = measure(Trainer(config, dataset), arguments.steps)
+            total = sum(seconds)
+            speed = f"{batch_size:>7}{1e3 * total:>11.1f}{batch_size / total:>12,.0f}"
+            shares = "".join(f"{part / total:>11.1%}" for part in seconds)
+            of_peak = "" if operations is None else f"{operations / seconds[0] / peak:>13.0%}"
+            print(f"{f'{source} {model}':<26}{speed}{shares}{of_peak}", flush=True)
 
 
 def measure(trainer: Trainer, num_steps: int) -> tuple[list[float], int | None]:

@@ -1,4 +1,5 @@
-"""The README's pictures, from one run: its data, its samples, the way from noise to data, and where the bits go.
+"""The README's pictures, from one run: its data, samples as `lowerbound sample` draws them, the way from noise to data, and
+where the bits go.
 
 python docs/strip.py                             # of the run that `make demo` makes, into docs/strip.png
 python docs/strip.py runs/mnist --out mnist.png  # of any other run of images
@@ -15,6 +16,7 @@ from lowerbound import generate, open_run
 from lowerbound.evaluate.profile import profile
 from lowerbound.pictures import bound_by_time, denoising_strip, sample_grid
 from lowerbound.pictures.canvas import INK
+from lowerbound.run.autoguided import for_samples
 from lowerbound.run.generate import states
 
 ROOT = Path(__file__).parent.parent
@@ -37,15 +39,16 @@ def main() -> None:
 def draw_pictures(run_folder: Path, folder: Path) -> dict[str, Path]:
     """Each picture of the strip as the library draws it, by its caption."""
     run = open_run(run_folder)
+    drawn = for_samples(run)
     dataset = run.open_dataset()
     shown = np.random.default_rng(0).choice(dataset.train, EXAMPLES, replace=False)
     value_range = dataset.spec.encoding.value_range
     bits = profile(run, dataset, split="validation")
     return {
         "data": sample_grid(folder / "data.png", dataset.examples[shown], value_range),
-        "samples": sample_grid(folder / "samples.png", generate(run, EXAMPLES), value_range),
+        "samples": sample_grid(folder / "samples.png", generate(drawn, EXAMPLES), value_range),
         "from noise to data": denoising_strip(
-            folder / "path.png", list(states(run, ROWS, num_states=STATES)), value_range, rows=ROWS
+            folder / "path.png", list(states(drawn, ROWS, num_states=STATES)), value_range, rows=ROWS
         ),
         "where the bits go": bound_by_time(folder / "bound.png", bits.gamma, bits.bits, bits.errors),
     }
