@@ -1,10 +1,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := build/lowest
 # what the package reads; a change of either installs anew, and what is imported is compiled then, a tenth of all files
 PACKAGE := pyproject.toml constraints.txt
 
-.PHONY: demo test test-all lint docs bench clean
+.PHONY: demo test test-all test-lowest lint docs bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lowerbound train digits --minutes 3.5 --out demo/digits
@@ -20,6 +21,13 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+# with the oldest packages that pyproject.toml allows, whose warnings about one another are not ours
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) tests/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $(LOWEST)/constraints.txt -e '.[dev]'
+	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow" -o filterwarnings=
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
