@@ -14,7 +14,7 @@ demo: $(VENV)/.installed
 	$(BIN)/lowerbound report demo/digits
 
 # each worker, and each process that a test starts, would compile the package anew
-test test-all: export PYTHONDONTWRITEBYTECODE :=
+test test-all test-lowest: export PYTHONDONTWRITEBYTECODE :=
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
