@@ -8,18 +8,15 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TOOLS = ("dev", "docs", "bench")
-"""Extras of those who work on the package."""
 
 
 def main() -> None:
     """Print a line for each package."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    required, extras = project["dependencies"], project["optional-dependencies"]
-    used = {each for name, extra in extras.items() if name not in TOOLS for each in extra}
-    oldest = [
-        each.replace(">=", "==") for each in {*required, *(used & {*extras["dev"]})} if not each.startswith("torch>")
-    ]
+    extras = project["optional-dependencies"]
+    tested = extras["dev"][0].removeprefix("lowerbound[").removesuffix("]").split(",")
+    required = [*project["dependencies"], *(each for name in tested for each in extras[name])]
+    oldest = [each.replace(">=", "==") for each in required if not each.startswith("torch>")]
     pinned = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch==")]
     print("\n".join(sorted([*oldest, *pinned])))
 
