@@ -1,6 +1,7 @@
 """The comparison: one table of what was measured, answers that follow from it, nothing done twice."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +27,8 @@ from lowerbound.report.comparison import (
     write_comparison_page,
 )
 from lowerbound.training.config import DataConfig
+from lowerbound.training.fit import SMALLEST_BATCH
+from lowerbound.training.folder import RunFolder
 
 MODELS = ("vae", "gan", "diffusion", "autoregressive")
 
@@ -90,15 +93,27 @@ def test_other_settings_are_measured_anew_and_damage_too(compared):
 
 def test_a_model_that_cannot_be_trained_is_left_out_with_the_reason(tmp_path):
     run_compare(tmp_path / "first", models=("vae",))
-    vae = tmp_path / "first" / "vae"
-    config = json.loads((vae / "config.json").read_text())
-    config["training"]["optimizer"] = "muon"
-    (vae / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"vae is left out: .*other settings"):
+    shutil.rmtree(tmp_path / "first" / "vae" / "checkpoints")
+    with pytest.raises(InputError, match=r"vae is left out: .*its checkpoints are gone"):
         run_compare(tmp_path / "first", models=("vae",))
     found, _ = run_compare(tmp_path / "first", models=("vae", "gan"))
     assert [each.model for each in found.standings] == ["gan"]
     assert remarks(found)[0].startswith("vae is left out:")
+
+
+def test_a_timed_training_is_made_to_fit_its_minutes_once_for_all_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr("lowerbound.training.fit.ENOUGH_STEPS", 10**9)  # which no machine has time for
+    timed = {"models": ("vae",), "steps": None, "minutes": 0.005}
+    _, told = run_compare(tmp_path / "out", **timed, seeds=2)
+    assert sum(line.startswith("fitted    to 0.005 minutes") for line in told) == 1
+    configs = [RunFolder(tmp_path / "out" / name).read_config()[0] for name in ("vae", "vae-seed-1")]
+    assert configs[0].training.batch_size == configs[1].training.batch_size < 2 * SMALLEST_BATCH
+    assert [config.training.seed for config in configs] == [0, 1]
+    monkeypatch.undo()  # settings that would be chosen now have no say in what is there
+    _, told = run_compare(tmp_path / "out", **timed, seeds=3)
+    assert not any(line.startswith("fitted") for line in told)
+    of_third = RunFolder(tmp_path / "out" / "vae-seed-2").read_config()[0]
+    assert of_third.training == replace(configs[0].training, seed=2)
 
 
 def test_other_data_are_refused_before_anything_is_trained(tmp_path):

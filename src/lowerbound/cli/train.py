@@ -30,8 +30,6 @@ from lowerbound.training.config import (
     NetworkConfig,
     ScheduleConfig,
     TrainingConfig,
-    as_flags,
-    differences,
 )
 from lowerbound.training.cost import step_cost
 from lowerbound.training.fit import fitted
@@ -175,10 +173,7 @@ def _advised(options: Options, dataset: Dataset, out: Path, device: torch.device
     advised = recipe(dataset, options.data, minutes, options.model.name, options.training.purpose, kind)
     if options.training.steps is not None:
         return advised
-    fits = fitted(advised, dataset, device)
-    if changes := ", ".join(map(as_flags, differences(fits, advised))):
-        print(f"fitted    to {minutes:g} minutes on this machine (here against the recipe's): {changes}")
-    return fits
+    return fitted(advised, dataset, device, say=print)
 
 
 def located(data: DataConfig) -> DataConfig:

@@ -40,7 +40,8 @@ from lowerbound.run import Run, open_run
 from lowerbound.run.autoguided import for_samples
 from lowerbound.settings import Everyday
 from lowerbound.training import recipe, train
-from lowerbound.training.config import ModelName
+from lowerbound.training.config import Config, ModelName
+from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
 from lowerbound.training.resume import check_data
 
@@ -192,7 +193,7 @@ def compare(
 
     Raises:
         InputError: without a model, or without one budget; if no model can be trained, or the folder holds runs of other
-            data or with other settings.
+            data.
     """
     if (contest.minutes is None) == (contest.steps is None):
         raise InputError(
@@ -217,14 +218,16 @@ def compare(
     standings, left_out = [], {}
     bits: dict[str, list[np.ndarray]] = {}
     for number, model in enumerate(contest.models, 1):
-        for seed in seeds:
-            name = model if seed == contest.seed else f"{model}-seed-{seed}"
+        names = {seed: model if seed == contest.seed else f"{model}-seed-{seed}" for seed in seeds}
+        config = None  # of all trainings of the model
+        for seed, name in names.items():
             say(f"{number} of {len(contest.models)}: {name}")
             try:
-                config = recipe(dataset, data, minutes=contest.minutes or 1.0, model=model)
-                training = replace(config.training, minutes=contest.minutes, steps=contest.steps, seed=seed)
-                config = replace(config, training=training)
-                train(config, dataset, folder / name, device=device, say=say, show_progress=show_progress)
+                if config is None:
+                    runs = [RunFolder(folder / each) for each in names.values()]
+                    config = _config(model, dataset, data, contest, runs, device, say)
+                of_seed = replace(config, training=replace(config.training, seed=seed))
+                train(of_seed, dataset, folder / name, device=device, say=say, show_progress=show_progress)
                 run = open_run(folder / name, device)
                 standing, each = _standing(run, dataset, judge, replace(contest, seed=seed), stage)
             except InputError as error:
@@ -263,6 +266,26 @@ def compare(
     )
     write_file(folder / "comparison.json", to_json(comparison).encode())
     return comparison
+
+
+def _config(
+    model: ModelName,
+    dataset: Dataset,
+    data: DataConfig,
+    contest: Contest,
+    runs: list[RunFolder],
+    device: torch.device | str,
+    say: Callable[[str], None],
+) -> Config:
+    """The settings of a model's trainings: those of a run of it that is there, or the recipe's, made to fit the minutes on
+    this machine as `lowerbound train` does."""
+    there = next((run for run in runs if run.exists), None)
+    if there is None:
+        config = recipe(dataset, data, minutes=contest.minutes or 1.0, model=model)
+    else:
+        config = replace(there.read_config()[0], data=data)
+    config = replace(config, training=replace(config.training, minutes=contest.minutes, steps=contest.steps))
+    return fitted(config, dataset, device, say) if there is None else config
 
 
 def _difference(of: Callable[..., OverTrainings], figures: Mapping[str, Any], *models: str) -> OverTrainings | None:

@@ -1,13 +1,13 @@
 """A recipe made for this machine: larger for a GPU or a long run, and smaller until enough steps fit into its minutes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
 
 from lowerbound.data import Dataset
-from lowerbound.training.config import Config
+from lowerbound.training.config import Config, as_flags, differences
 from lowerbound.training.cost import StepCost, step_cost
 from lowerbound.training.fast import can_bfloat16
 from lowerbound.training.recipes import FEW_EXAMPLES
@@ -28,7 +28,9 @@ SMALLEST_BATCH = 8
 SMALLEST_WIDTH = 8
 
 
-def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu") -> Config:
+def fitted(
+    config: Config, dataset: Dataset, device: torch.device | str = "cpu", say: Callable[[str], None] = lambda line: None
+) -> Config:
     """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one; a larger one
     on a GPU if `MANY_STEPS` of it do, and otherwise a wider one if `LONG_STEPS` do.
 
@@ -39,11 +41,19 @@ def fitted(config: Config, dataset: Dataset, device: torch.device | str = "cpu")
         config: what is wanted.
         dataset: the data.
         device: where the training will be.
+        say: where a line goes about what was changed.
     """
     minutes = config.training.minutes
     if minutes is None or config.model.is_grown:
         return config
-    seconds = 60 * minutes * TRAINING_SHARE
+    fits = _of_minutes(config, dataset, device, 60 * minutes * TRAINING_SHARE)
+    if changes := ", ".join(map(as_flags, differences(fits, config))):
+        say(f"fitted    to {minutes:g} minutes on this machine (here against the recipe's): {changes}")
+    return fits
+
+
+def _of_minutes(config: Config, dataset: Dataset, device: torch.device | str, seconds: float) -> Config:
+    """The configuration in the size that so many seconds suffice for."""
 
     def fits(candidate: Config, num_steps: int, cost: StepCost | None = None) -> bool:
         cost = cost or _cost(candidate, dataset, device)
