@@ -66,7 +66,7 @@ def configured(dataset: lb.Dataset, network: str, options: Options) -> Config:
 def errors(trainer: Trainer, x: torch.Tensor) -> list[float]:
     """Squared errors of an image by gamma, of the averaged weights."""
     denoiser, average, stream = trainer.trained, trainer.average, lb.Stream(0)
-    average.swap(denoiser)
+    average.swap()
     denoiser.eval()
     told = []
     for gamma in GAMMAS:
@@ -75,7 +75,7 @@ def errors(trainer: Trainer, x: torch.Tensor) -> list[float]:
         guesses = torch.cat([denoiser(part, level).x for part in x_t.split(250)])
         told.append((guesses - x).square().flatten(1).sum(1).mean().item())
     denoiser.train()
-    average.swap(denoiser)
+    average.swap()
     return told
 
 

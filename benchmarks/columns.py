@@ -233,7 +233,7 @@ def trained(config: Config, dataset: Dataset, steps: int, seed: int, build: Call
     for _ in trainer.records():
         pass
     assert trainer.average is not None
-    trainer.average.swap(trainer.trained)
+    trainer.average.swap()
     trainer.model.eval()
     return trainer
 

@@ -226,7 +226,7 @@ def error(values: Tensor) -> float:
 def held_out(trainer: Trainer, num: int) -> Tensor:
     """Bits/dim of validation examples with the averaged weights, in float32, one by one."""
     assert trainer.average is not None
-    trainer.average.swap(trainer.trained)
+    trainer.average.swap()
     trainer.model.eval()
     bits = []
     for part in torch.from_numpy(trainer.dataset.some("validation", num)).split(256):

@@ -293,7 +293,7 @@ def seconds_of_a_step(arguments: argparse.Namespace, folder: str, width: int) ->
         moments.append(time.perf_counter())
         trainer.optimizer.step(1e-6)
         assert trainer.average is not None
-        trainer.average.update(trainer.trained)
+        trainer.average.update()
         finish(trainer.device)
         moments.append(time.perf_counter())
         data, waited = trainer.data_seconds - waited, trainer.data_seconds

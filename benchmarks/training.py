@@ -80,7 +80,7 @@ def measure(trainer: Trainer, num_steps: int) -> tuple[list[float], int | None]:
         times.append(time.perf_counter())
         trainer.optimizer.step(1e-4)
         times.append(time.perf_counter())
-        trainer.average.update(trainer.model)
+        trainer.average.update()
         times.append(time.perf_counter())
         seconds.append([after - before for before, after in zip(times, times[1:], strict=False)])
         trainer.step += 1

@@ -19,7 +19,7 @@ def test_weights_of_the_average(width):
         average.count = 0
         for step in range(1, num_steps + 1):
             module.weight.data.fill_(float(step) ** power)
-            average.update(module)
+            average.update()
         moments.append(average.parameters["weight"].item())
     deviation = np.sqrt(moments[1] - moments[0] ** 2) / num_steps
     assert deviation == pytest.approx(width, rel=0.02)
@@ -29,7 +29,7 @@ def test_first_update_forgets_the_start():
     module = nn.Linear(2, 2)
     average = Average(module, 0.05)
     module.weight.data.fill_(3.0)
-    average.update(module)
+    average.update()
     assert torch.equal(average.parameters["weight"], module.weight)
 
 
@@ -38,8 +38,8 @@ def test_swap_twice_is_nothing():
     average = Average(module, 0.05)
     kept = average.parameters["weight"].clone()
     module.weight.data.fill_(3.0)
-    average.swap(module)
+    average.swap()
     assert torch.equal(module.weight, kept)
-    average.swap(module)
+    average.swap()
     assert (module.weight == 3).all()
     assert torch.equal(average.parameters["weight"], kept)

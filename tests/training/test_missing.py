@@ -195,7 +195,7 @@ def test_a_model_trained_with_gaps_knows_the_complete_density():
     trainer = Trainer(small(dataset, steps=400, batch_size=128, learning_rate=4e-3), dataset)
     for _ in trainer.records():
         pass
-    trainer.average.swap(trainer.trained)
+    trainer.average.swap()
     exact, model = exact_model(dataset.spec), trainer.model.eval()
     low, high = (getattr(model.denoiser.schedule, name) for name in ("gamma_min", "gamma_max"))
     assert (low, high) == (exact.denoiser.schedule.gamma_min, exact.denoiser.schedule.gamma_max)

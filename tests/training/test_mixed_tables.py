@@ -178,7 +178,7 @@ def test_training_comes_nearer_to_the_truth_than_independent_columns(monkeypatch
     trainer = Trainer(config, dataset)
     for _ in trainer.records():
         pass
-    trainer.average.swap(trainer.trained)
+    trainer.average.swap()
     trainer.model.eval()
     monkeypatch.setattr("lowerbound.models.Diffusion.held_out_draws", lambda model, num_examples: 32)
     bits, error = held_out_bits(trainer.model, dataset)

@@ -58,6 +58,7 @@ def test_losses_held_out_bits_and_weights_are_those_of_one(runs):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("all_sizes")  # of mixtures, as the processes of `runs` have them
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_trained_in_parts_as_whole(name, runs, tmp_path, monkeypatch):
     """Weights and what the optimiser remembers after some steps; of two networks some batches call one alone."""

@@ -7,7 +7,7 @@ training dynamics of diffusion models", equations 123 to 127).
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Average:
@@ -21,23 +21,32 @@ class Average:
     def __init__(self, module: nn.Module, width: float):
         self.exponent = _exponent(width)
         self.count = 0
-        self.parameters = {name: p.detach().clone() for name, p in module.named_parameters()}
+        self.parameters: dict[str, Tensor] = {}
+        # those that are whole in one list and those that are divided among processes in another: a list is one call
+        self._lists: dict[type, tuple[list[Tensor], list[Tensor]]] = {}
+        for name, parameter in module.named_parameters():
+            average, newest = parameter.detach().clone(), parameter.detach()
+            self.parameters[name] = average
+            averages, parameters = self._lists.setdefault(type(average), ([], []))
+            averages.append(average)
+            parameters.append(newest)
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
+    def update(self) -> None:
         """Take in the parameters after one more step."""
         self.count += 1
         share = 1 - (1 - 1 / self.count) ** (self.exponent + 1)
-        for average, parameter in zip(self.parameters.values(), module.parameters(), strict=True):
-            average.lerp_(parameter, share)  # one by one: weights that are divided know no lists
+        for averages, parameters in self._lists.values():
+            torch._foreach_lerp_(averages, parameters, share)
 
     @torch.no_grad()
-    def swap(self, module: nn.Module) -> None:
+    def swap(self) -> None:
         """Exchange the module's parameters with the averaged ones; a second call brings them back."""
-        for name, parameter in module.named_parameters():
-            newest = parameter.detach().clone()
-            parameter.copy_(self.parameters[name])
-            self.parameters[name].copy_(newest)
+        for averages, parameters in self._lists.values():
+            for average, parameter in zip(averages, parameters, strict=True):
+                newest = parameter.clone()
+                parameter.copy_(average)
+                average.copy_(newest)
 
 
 def _exponent(width: float) -> float:

@@ -275,7 +275,7 @@ class Session(Stretch[Trainer]):
         """Measure held-out bits/dim with the averaged weights, keep them if they are the best, and draw samples."""
         trainer, average = self.trainer, self.trainer.average
         assert average is not None
-        average.swap(trainer.trained)
+        average.swap()
         trainer.model.eval()
         try:
             with self._whole():
@@ -283,7 +283,7 @@ class Session(Stretch[Trainer]):
                 self.stops_early = self.processes.by_first(lambda: self._keep(measured))
         finally:
             trainer.model.train()
-            average.swap(trainer.trained)
+            average.swap()
 
     def _whole(self) -> AbstractContextManager[None]:
         """While entered, each process has all weights of a model that is divided among them."""

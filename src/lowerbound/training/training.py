@@ -141,7 +141,7 @@ class Training(ABC):
                     loss, norm = self.gradient()
                 self.optimizer.step(rate)
                 if self.average is not None:
-                    self.average.update(self.trained)
+                    self.average.update()
                 self.step += 1
                 # what the caller does between two steps is not training, and moves no learning rate
                 took = time.perf_counter() - began
