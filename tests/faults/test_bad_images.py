@@ -277,6 +277,13 @@ def test_a_warning_shows_the_names_in_it(tmp_path, capsys):
     assert _shows_nothing_hidden(told)
 
 
+def test_what_all_files_have_in_common_is_said_once(tmp_path):
+    for number in range(12):
+        Image.new("RGBA", (16, 16), (9, 9, 9, 128)).save(tmp_path / f"{number}.png")
+    with pytest.raises(InputError, match=r"none of its 12 files can be used; of each, [^\n]* --background white$"):
+        open_folder(tmp_path)
+
+
 def test_two_classes_of_one_printed_name_are_refused(tmp_path):
     for name in ("cat\x1b", r"cat\x1b"):
         (tmp_path / name).mkdir()

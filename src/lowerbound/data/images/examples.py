@@ -380,6 +380,9 @@ def _report(root: Path, bad: dict[str, str], num_files: int, skip: bool) -> None
     """Name the bad files: in a warning if they may be skipped, else in an error."""
     if [*bad] == [root.name]:
         raise InputError(f"{root}: {printable(bad[root.name])}")
+    reasons = {*bad.values()}
+    if not skip and len(bad) == num_files and len(reasons) == 1:
+        raise InputError(f"{root}: none of its {num_files:,} files can be used; of each, {printable(*reasons)}")
     lines = [f"  {printable(name)}: {printable(bad[name])}" for name in sorted(bad)]
     if len(bad) > _NUM_LISTED:
         lines = [*lines[:_NUM_LISTED], f"  and {len(bad) - _NUM_LISTED:,} more"]
