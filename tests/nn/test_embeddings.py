@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lowerbound.errors import InputError
-from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures, octaves
+from lowerbound.nn.embeddings import Condition, FourierFeatures, GammaFeatures, octaves, with_changes
 
 NO_NOISE = torch.tensor([-40.0, -40.0])
 
@@ -98,6 +98,20 @@ def test_vector_condition_is_a_function_of_its_row():
     rows = embed(cond, torch.zeros(3))
     torch.testing.assert_close(rows[0], rows[2])
     torch.testing.assert_close(rows[1], embed(None, torch.zeros(1))[0])
+
+
+def test_how_an_example_was_changed_is_added_to_its_condition():
+    torch.manual_seed(0)
+    embed = Condition(8, num_features=2, num_changes=3)
+    cond, changes = (
+        torch.tensor([[0.0, 1.0], [torch.nan, torch.nan]]),
+        torch.tensor([[1.0, 0.0, -1.0], [0.0, 0.5, 0.0]]),
+    )
+    added = embed(with_changes(cond, changes), torch.zeros(2)) - embed(cond, torch.zeros(2))
+    weight = embed.changed.weight
+    torch.testing.assert_close(added, torch.stack([weight[:, 0] - weight[:, 2], 0.5 * weight[:, 1]]))
+    with pytest.raises(InputError, match=r"float vectors of shape \(2, 2\)"):
+        embed(torch.zeros(2, 4), torch.zeros(2))
 
 
 def test_empty_batch_of_labels():

@@ -114,22 +114,34 @@ class FourierFeatures(nn.Module):
         return torch.exp(-(self.frequencies.square() * torch.sigmoid(gamma)[:, None] / 10).clamp(max=30))
 
 
+def with_changes(cond: Tensor | None, changes: Float[Tensor, "batch changes"]) -> Float[Tensor, "batch entries"]:
+    """A condition, labels or vectors, and behind it how each example was changed, as `Condition` takes them."""
+    if cond is None:
+        return changes
+    own = cond if cond.is_floating_point() else cond[:, None].to(changes.dtype)
+    return torch.cat([own, changes.to(own)], 1)
+
+
 class Condition(nn.Module):
     """An embedding of labels or of vectors, with a learned one for the null condition.
 
     Null is `None` for a whole batch, the label -1, or a row of NaN. With neither `num_classes` nor `num_features`
     there is nothing to embed: only `cond=None` is allowed and the embedding is zero.
 
+    In training examples may be changed (`training.augment`). How is told by further entries of the condition
+    (`with_changes`), whose embedding is added and is zero for an example as it is, or where they are left out.
+
     Arguments:
         width: of the embedding.
         num_classes: labels are 0 .. num_classes - 1; 0 for a network without labels.
         num_features: length F of a condition vector, scaled to about unit variance; 0 for a network without vectors.
+        num_changes: how many numbers say how an example was changed; 0 for a network that is not told.
 
     Raises:
         InputError: labels and vectors together, or (on call) a condition that is not what was declared.
     """
 
-    def __init__(self, width: int, *, num_classes: int = 0, num_features: int = 0) -> None:
+    def __init__(self, width: int, *, num_classes: int = 0, num_features: int = 0, num_changes: int = 0) -> None:
         super().__init__()
         if num_classes < 0 or num_features < 0 or (num_classes and num_features):
             raise InputError(
@@ -144,9 +156,21 @@ class Condition(nn.Module):
         if num_features:
             self.null = nn.Parameter(torch.randn(width))
             self.project = nn.Sequential(nn.Linear(num_features, width), nn.SiLU(), nn.Linear(width, width))
+        self.changed = nn.Linear(num_changes, width, bias=False) if num_changes else None
 
     def forward(self, cond: Tensor | None, like: Float[Tensor, "batch ..."]) -> Tensor:
         """Return the embedding, (batch, width), with the batch size, dtype and device of `like`."""
+        if self.changed is None or cond is None or cond.ndim != 2:
+            return self._unchanged(cond, like)
+        num_own, num_changes = min(1, self.num_classes) or self.num_features, self.changed.in_features
+        if cond.shape[1] != num_own + num_changes:
+            return self._unchanged(cond, like)
+        own, changes = cond.split([num_own, num_changes], 1)
+        own = own[:, 0].long() if self.num_classes else own if num_own else None
+        return self._unchanged(own, like) + self.changed(changes.to(like.dtype))
+
+    def _unchanged(self, cond: Tensor | None, like: Tensor) -> Tensor:
+        """The embedding of a condition without changes."""
         batch = like.shape[0]
         if cond is None:
             return self._null(like).expand(batch, self.width)

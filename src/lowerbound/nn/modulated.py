@@ -26,6 +26,7 @@ class Inputs(TypedDict, total=False):
         values: features of what agrees with each entry in the whole example, whose histogram modulates the layers.
         num_classes: of labels 0 .. num_classes - 1 as condition.
         num_condition_features: length F of vectors as condition.
+        num_changes: how many numbers behind a condition say how an example was changed in training (`Condition`).
         num_given: channels of a condition along x, such as entries of x that are known, NaN where nothing is given.
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has channels.
     """
@@ -36,6 +37,7 @@ class Inputs(TypedDict, total=False):
     values: ValueFeatures | None
     num_classes: int
     num_condition_features: int
+    num_changes: int
     num_given: int
     takes_observed: bool
 
@@ -46,8 +48,8 @@ class ModulatedNetwork(nn.Module, ABC):
     Arguments:
         channels: of x.
         embedding_width: of the embedding of gamma and the condition.
-        fourier_frequencies, spikes, lines, values, num_classes, num_condition_features, num_given, takes_observed: as of
-            `Inputs`.
+        fourier_frequencies, spikes, lines, values, num_classes, num_condition_features, num_changes, num_given,
+            takes_observed: as of `Inputs`.
 
     Attributes:
         num_inputs: channels of what the first layer takes.
@@ -70,14 +72,15 @@ class ModulatedNetwork(nn.Module, ABC):
         values: ValueFeatures | None = None,
         num_classes: int = 0,
         num_condition_features: int = 0,
+        num_changes: int = 0,
         num_given: int = 0,
         takes_observed: bool = False,
     ) -> None:
         super().__init__()
-        if num_given and (num_classes or num_condition_features):
+        if num_given and (num_classes or num_condition_features or num_changes):
             raise InputError(
-                f"num_given={num_given} with num_classes={num_classes} and num_condition_features="
-                f"{num_condition_features}: a condition is of one kind"
+                f"num_given={num_given} with num_classes={num_classes}, num_condition_features={num_condition_features} "
+                f"and num_changes={num_changes}: a condition is of one kind"
             )
         self.num_given = num_given
         self.features = FourierFeatures(channels, fourier_frequencies, embedding_width)
@@ -90,7 +93,9 @@ class ModulatedNetwork(nn.Module, ABC):
             nn.SiLU(),
             nn.Linear(embedding_width, embedding_width),
         )
-        self.condition = Condition(embedding_width, num_classes=num_classes, num_features=num_condition_features)
+        self.condition = Condition(
+            embedding_width, num_classes=num_classes, num_features=num_condition_features, num_changes=num_changes
+        )
         self.values_embedding = None
         if values is not None:
             self.values_embedding = nn.Sequential(

@@ -27,6 +27,7 @@ from lowerbound.objective import edm, in_two, sigmoid, uniform
 from lowerbound.schedule import SCALINGS, LearnedGamma, Schedule, Tabulated, betas
 from lowerbound.schedule.named import CURVES, EXPLODING, TABLES
 from lowerbound.settings import check_least
+from lowerbound.training.augment import num_changes
 from lowerbound.training.config import (
     CoarseConfig,
     Config,
@@ -92,9 +93,11 @@ def build_network(
     outputs_per_entry: int = 1,
     spikes: SpikeFeatures | None = None,
     sigma_data: float = 1.0,
+    num_changes: int = 0,
 ) -> nn.Module:
     """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else; if entries may be missing,
-    one that is told which are there; of series one that is given known entries and covariates."""
+    one that is told which are there; of series one that is given known entries and covariates; of examples that are changed
+    in training one that is told how, by so many numbers."""
     shape = spec.shape
     config.check_kind(shape)
     if config.patch != 1 and len(shape) == 1:
@@ -106,10 +109,10 @@ def build_network(
             if spec.num_levels is None:
                 raise InputError("--network.values is for discrete data: leave it out")
             values = ValueFeatures(spec.num_levels, sigma_data)
-        return _unet(
-            config, spec, config.periodic, outputs_per_entry, Inputs(spikes=spikes, lines=lines, values=values)
-        )
-    outputs, inputs = outputs_per_entry * shape[0], _inputs_of(config, spec, Inputs(spikes=spikes))
+        shown = Inputs(spikes=spikes, lines=lines, values=values, num_changes=num_changes)
+        return _unet(config, spec, config.periodic, outputs_per_entry, shown)
+    shown = Inputs(spikes=spikes, num_changes=num_changes)
+    outputs, inputs = outputs_per_entry * shape[0], _inputs_of(config, spec, shown)
     if config.kind == "mlp":
         return MLP(shape[0], outputs, **_settings_of(MLP, config), **inputs)
     columns = None if spec.blocks is None else [block.width for block in spec.blocks]
@@ -180,7 +183,7 @@ def build_denoiser(config: Config, spec: DataSpec) -> Denoiser:
 def build_coarse(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     """The denoiser that the second network makes."""
     settings, sigma_data = config.coarse, config.denoiser.sigma_data
-    network = build_coarse_network(settings, spec, config.network.periodic)
+    network = build_coarse_network(settings, spec, config.network.periodic, _num_changes(config, spec))
     if not settings.components:
         return NetworkDenoiser(network, schedule, spec.shape, settings.target, sigma_data)
     if settings.target != "x":
@@ -200,18 +203,28 @@ def networks(denoiser: Denoiser) -> list[nn.Module]:
     return [cast(nn.Module, piece.network) for piece in pieces]
 
 
-def build_coarse_network(config: CoarseConfig, spec: DataSpec, periodic: tuple[int, ...] = ()) -> nn.Module:
+def _num_changes(config: Config, spec: DataSpec) -> int:
+    """How many numbers the networks are told about how an example was changed."""
+    return num_changes(spec.shape) if config.training.augment else 0
+
+
+def build_coarse_network(
+    config: CoarseConfig, spec: DataSpec, periodic: tuple[int, ...] = (), num_changes: int = 0
+) -> nn.Module:
     """The second network, of patches, with the conditions of the data."""
     if len(spec.shape) == 1 or spec.series is not None:
         raise InputError(f"--coarse.split is for images, signals and volumes, not for {spec.layout}: leave it out")
     # x, and what the mixture beneath makes of it
-    return _unet(config, spec, periodic, times_shown=2 if config.components else 1)
+    return _unet(
+        config, spec, periodic, shown=Inputs(num_changes=num_changes), times_shown=2 if config.components else 1
+    )
 
 
 def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     """The denoiser that the first network makes, or the only one."""
     shape, num_levels = spec.shape, spec.num_levels
     settings = config.denoiser
+    told = {"sigma_data": settings.sigma_data, "num_changes": _num_changes(config, spec)}
     if config.model.name == "energy":
         spec.check_complete("the model energy")
         if settings != DenoiserConfig(sigma_data=settings.sigma_data):
@@ -219,7 +232,7 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
                 "an energy has no target but its gradient and a fixed reverse variance: of --denoiser's settings "
                 "--denoiser.sigma-data alone has an effect on it"
             )
-        network = build_network(config.network, spec, sigma_data=settings.sigma_data)
+        network = build_network(config.network, spec, **told)
         return EnergyDenoiser(network, schedule, shape, settings.sigma_data, num_levels)
     if config.model.name == "forest":
         return build_forest(config.model, schedule, spec)
@@ -244,14 +257,14 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:
             raise InputError("--denoiser.target blocks is for tables and a fixed reverse variance: choose another")
-        network = build_network(config.network, spec, outputs_per_entry=2, sigma_data=settings.sigma_data)
+        network = build_network(config.network, spec, outputs_per_entry=2, **told)
         assert not isinstance(below, FittedWindows)
         return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, below)
     spikes = _spike_features(settings, num_levels)
     if settings.target == "levels":
         assert num_levels is not None
         num_outputs = 2 + len(settings.spikes) + settings.odds
-        network = build_network(config.network, spec, num_outputs, spikes, settings.sigma_data)
+        network = build_network(config.network, spec, num_outputs, spikes, **told)
         return LevelDenoiser(
             network,
             schedule,
@@ -262,7 +275,7 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
             settings.spread,
             num_tables=settings.odds,
         )
-    network = build_network(config.network, spec, 2 if learned_variance else 1, spikes, settings.sigma_data)
+    network = build_network(config.network, spec, 2 if learned_variance else 1, spikes, **told)
     return NetworkDenoiser(
         network, schedule, shape, settings.target, settings.sigma_data, settings.num_steps, learned_variance, below
     )

@@ -326,6 +326,9 @@ class TrainingConfig:
     """Images: mirror each training example left to right with probability 1/2. The model then learns the mixture of the data
     and their mirror images, of which an example has half the density if its mirror image is no data: the likelihood of
     held-out examples, which are never mirrored, can lose up to log 2 = 0.69 nats each."""
+    augment: float = 0.0
+    """Images, signals and volumes: the share of training examples that are mirrored, turned or moved. The network is told
+    how, and when it is used, that nothing was changed: its likelihood is that of the data alone."""
     hidden: float = 0.0
     """The share of examples of which a random part is hidden in training, so that the model knows the density of any part of
     an example as well, and of any entries given others; for floats."""
@@ -385,7 +388,7 @@ RANGES: dict[str, tuple[Callable[[float], bool], tuple[str, ...]]] = {
     ),
     "must be positive": (lambda value: value > 0, ("clip",)),
     "is at least 0 and finite": (lambda value: 0 <= value < math.inf, ("warmup_steps", "weight_decay", "num_pictures")),
-    "lies between 0 and 1": (lambda value: 0 <= value <= 1, ("hidden",)),
+    "lies between 0 and 1": (lambda value: 0 <= value <= 1, ("augment", "hidden")),
     "is at least 0 and below 1": (lambda value: 0 <= value < 1, ("decay_from", "null_probability", "momentum")),
     "lies between 0 and 0.25": (lambda value: 0 < value <= 0.25, ("average_width",)),
 }

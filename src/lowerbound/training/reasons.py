@@ -61,8 +61,9 @@ def _training(config: Config) -> str:
     times = ", times drawn where the loss is large" if draws_by_importance(config) else ""
     share = "" if config.coarse.split is None else f", {config.coarse.share:.0%} of each batch for the second network"
     decay = f", weight decay {training.weight_decay:g} against learning by heart" if training.weight_decay else ""
+    changed = f", {training.augment:.0%} of the examples changed" if training.augment else ""
     return (
-        f"{of}{times}{share}; {training.optimizer} at a rate of {training.learning_rate:g}, batches of "
+        f"{of}{times}{share}{changed}; {training.optimizer} at a rate of {training.learning_rate:g}, batches of "
         f"{training.batch_size}{decay}"
     )
 

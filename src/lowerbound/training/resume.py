@@ -16,8 +16,9 @@ from lowerbound.training.training import Training
 
 MAY_CHANGE = "training."
 """Settings that a resumed run may change: how it is trained, never what is trained."""
-MAY_NOT_CHANGE = ("training.optimizer", "training.purpose")
-"""The exceptions: an optimiser cannot go on from another one's memory, and what a run is for is asked when it is begun."""
+MAY_NOT_CHANGE = ("training.optimizer", "training.purpose", "training.augment")
+"""The exceptions: an optimiser cannot go on from another one's memory, what a run is for is asked when it is begun, and a
+network that is not told of changes cannot be."""
 LENGTHS = ("training.steps:", "training.minutes:")
 """Settings that are given anew to go on with a run that has stopped."""
 _MOST_SHOWN = 3

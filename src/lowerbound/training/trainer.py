@@ -18,8 +18,10 @@ from lowerbound.denoiser import ByLevel, FittedMixture, FittedSubspace, FittedWi
 from lowerbound.errors import InputError
 from lowerbound.machine.device import prepared
 from lowerbound.models import Draw, Losses
+from lowerbound.nn.embeddings import with_changes
 from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.times import ImportanceTimes, antithetic_times
+from lowerbound.training.augment import augmented
 from lowerbound.training.average import Average
 from lowerbound.training.build import build_model, draws_by_importance
 from lowerbound.training.config import Config, TrainingConfig
@@ -71,6 +73,8 @@ class Trainer(Training):
         self.device = prepared(device)
         if config.training.flip and (len(dataset.shape) != 3 or "W" not in dataset.spec.layout):
             raise InputError(f"--flip has no effect on examples of shape {dataset.shape}: it mirrors images")
+        if config.training.augment:
+            _check_can_be_changed(config, dataset)
         config.network.check()
         self.num_dims = float(dataset.num_observed[dataset.train].mean()) * seen_share(config.training.hidden)
         # the weights come from the seed alone, and the caller's own random numbers stay as they were
@@ -211,6 +215,9 @@ class Trainer(Training):
             cond = without_condition(cond, dropped).to(self.device)
         if self.training.flip:
             x = mirrored(x, noise.uniform(x.new_empty(len(x), 1))[:, 0] < 0.5)
+        if self.training.augment:
+            x, changes = augmented(x, self.training.augment, noise)
+            cond = with_changes(cond, changes.to(self.device))
         observed, series = self.dataset.spec.observed(x), self.dataset.spec.series
         if series is not None:
             known = known_entries(x, series.horizon, noise)
@@ -250,6 +257,19 @@ def learning_rate(training: TrainingConfig, step: int, progress: float) -> float
     rise = min(1.0, max((step + 1) / max(1, training.warmup_steps), progress / LONGEST_WARMUP))
     fallen = max(0.0, (min(progress, 1.0) - training.decay_from) / (1 - training.decay_from))
     return warm_cosine(training.learning_rate, rise, fallen)
+
+
+def _check_can_be_changed(config: Config, dataset: Dataset) -> None:
+    """Refuse to change examples that have no space to be changed in, or of which a model cannot be told."""
+    if len(dataset.shape) < 2 or dataset.spec.series is not None:
+        raise InputError(
+            f"--augment has no effect on examples of shape {dataset.shape} and layout {dataset.spec.layout}: it changes "
+            "images, signals and volumes"
+        )
+    if config.model.name not in ("diffusion", "score"):
+        raise InputError(
+            f"--augment has no effect on the model {config.model.name}, which cannot be told: leave it out"
+        )
 
 
 def mirrored(x: Tensor, chosen: Tensor) -> Tensor:
