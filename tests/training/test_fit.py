@@ -57,7 +57,9 @@ def test_a_run_of_given_steps_stays_as_it_is(monkeypatch):
 
 def test_it_measures_real_steps():
     config, dataset = tiny_config(steps=None, minutes=1000.0)
-    assert fitted(config, dataset) == config
+    assert fitted(config, dataset) == dataclasses.replace(
+        config, training=dataclasses.replace(config.training, augment=fit.CHANGED)
+    )
     hurried = dataclasses.replace(config, training=dataclasses.replace(config.training, minutes=1e-6))
     found = fitted(hurried, dataset)
     assert found.training.batch_size == fit.SMALLEST_BATCH
@@ -103,7 +105,8 @@ def test_a_long_run_has_wider_networks_where_two_share_the_noise(wide, monkeypat
     assert sizes == ((24, 48, coarse + 1) if wide < 1 else (16, 32, coarse))
     assert found.training == advised.training
     monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train) + 1)
-    assert fitted(advised, dataset) == advised
+    found = fitted(advised, dataset)
+    assert (found.network, found.coarse) == (advised.network, advised.coarse)
 
 
 def test_a_slow_gpu_has_the_recipe_as_it_is(monkeypatch):
@@ -115,7 +118,20 @@ def test_a_slow_gpu_has_the_recipe_as_it_is(monkeypatch):
     assert fitted(advised, dataset, "cuda") == advised
     monkeypatch.setattr(fit, "FEW_EXAMPLES", 10**6)
     monkeypatch.setattr(fit, "_cost", lambda *_: FAST)
-    assert fitted(advised, dataset, "cuda") == advised
+    assert fitted(advised, dataset, "cuda").network == advised.network
+
+
+@pytest.mark.parametrize(("source", "model"), [("digits", "diffusion"), ("digits", "vae"), ("moons", "diffusion")])
+def test_few_images_that_are_seen_often_are_changed(source, model, monkeypatch):
+    dataset = open_dataset(source)
+    advised = recipe(dataset, minutes=10.0, model=model)
+    passes = 600 * TRAINING_SHARE / fit.MANY_PASSES / len(dataset.train)
+    for slowness in (0.9, 1.1):
+        monkeypatch.setattr(fit, "_cost", lambda *_, slowness=slowness: StepCost({1: slowness * passes}, 0.0))
+        is_changed = slowness < 1 and (source, model) == ("digits", "diffusion")
+        assert fitted(advised, dataset).training.augment == (fit.CHANGED if is_changed else 0.0)
+    monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train))
+    assert fitted(advised, dataset).training.augment == 0.0
 
 
 def test_a_step_without_memory_for_it_is_none(monkeypatch):

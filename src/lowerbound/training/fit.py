@@ -24,6 +24,10 @@ LONG_STEPS = 5000
 """So many steps of the larger ones on a CPU are worth networks 1.5 times as wide, and a coarse one deeper by a block, where
 two share the noise: those of the recipe hold by then what they can (docs/images.md)."""
 LONG_WIDER = 1.5
+MANY_PASSES = 200
+"""A run that sees every example so often learns few of them by heart, and is given changed ones too (docs/images.md)."""
+CHANGED = 0.5
+"""The share of examples that are changed then."""
 SMALLEST_BATCH = 8
 SMALLEST_WIDTH = 8
 
@@ -32,7 +36,8 @@ def fitted(
     config: Config, dataset: Dataset, device: torch.device | str = "cpu", say: Callable[[str], None] = lambda line: None
 ) -> Config:
     """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one; a larger one
-    on a GPU if `MANY_STEPS` of it do, and otherwise a wider one if `LONG_STEPS` do.
+    on a GPU if `MANY_STEPS` of it do, and otherwise a wider one if `LONG_STEPS` do. A run that sees few images, signals or
+    volumes `MANY_PASSES` times is given changed ones too (`training.augment`).
 
     The cost of a step is measured for each size of the network, on few examples where they are large (`step_cost`). A run of
     given steps stays as it is, and so does a forest, which finds the size that it has time for while it grows.
@@ -46,7 +51,8 @@ def fitted(
     minutes = config.training.minutes
     if minutes is None or config.model.is_grown:
         return config
-    fits = _of_minutes(config, dataset, device, 60 * minutes * TRAINING_SHARE)
+    seconds = 60 * minutes * TRAINING_SHARE
+    fits = _with_changes(_of_minutes(config, dataset, device, seconds), dataset, device, seconds)
     if changes := ", ".join(map(as_flags, differences(fits, config))):
         say(f"fitted    to {minutes:g} minutes on this machine (here against the recipe's): {changes}")
     return fits
@@ -74,6 +80,17 @@ def _of_minutes(config: Config, dataset: Dataset, device: torch.device | str, se
         if fits(candidate, ENOUGH_STEPS, cost):
             break
     return candidate
+
+
+def _with_changes(config: Config, dataset: Dataset, device: torch.device | str, seconds: float) -> Config:
+    """The configuration with changed examples, where there are few and so many seconds suffice for `MANY_PASSES` of them."""
+    num, can_change = len(dataset.train), config.model.name == "diffusion" and config.network.kind == "unet"
+    if num >= FEW_EXAMPLES or dataset.spec.series is not None or not can_change:
+        return config
+    batch_size = config.training.batch_size
+    if seconds * batch_size < MANY_PASSES * num * _cost(config, dataset, device).of(batch_size):
+        return config
+    return replace(config, training=replace(config.training, augment=CHANGED))
 
 
 def _for_gpu(config: Config, dataset: Dataset, device: torch.device) -> Config:
