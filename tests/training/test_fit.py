@@ -85,7 +85,7 @@ def test_images_have_a_larger_network_on_a_gpu(has_units, precision, monkeypatch
     advised = recipe(dataset, minutes=10.0)
     found = fitted(advised, dataset, "cuda")
     assert found.network.width == 4 * advised.network.width
-    assert found.training == dataclasses.replace(advised.training, batch_size=8 * 32, precision=precision)
+    assert found.training == dataclasses.replace(advised.training, batch_size=8 * 128, precision=precision)
     assert fitted(advised, dataset, "cpu") == advised
     vectors = recipe(points, minutes=10.0)
     assert fitted(vectors, points, "cuda") == vectors

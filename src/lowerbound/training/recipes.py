@@ -101,6 +101,8 @@ LEAST_SPREAD = 0.5
 """In levels: what two levels side by side leave open at the least."""
 FEW_DECAY = 0.1
 """The weight decay of images of so few examples: without it digits are learned by heart after two minutes."""
+FEW_BATCH = 128
+"""The batch of small images of so few examples: four times the usual one, in less than three times as long a step."""
 FEW_AVERAGE_WIDTH = 0.1
 """The width of the weights' average of images of so few examples: once they are learned by heart the newest weights are not
 the best, and twice the usual width saves digits 0.005 bits/dim."""
@@ -185,6 +187,9 @@ def for_images(config: Config, dataset: Dataset, purpose: Purpose = "both") -> C
         config = replace(config, network=replace(config.network, width=24))
         if max(dataset.shape[1:]) > SMALL:
             return shared_by_two(config, dataset, SHARES[purpose])
+        if len(dataset.train) < FEW_EXAMPLES:
+            batch_size = min(FEW_BATCH, len(dataset.train))
+            config = replace(config, training=replace(config.training, batch_size=batch_size))
     if purpose == "samples":
         return replace(config, training=replace(config.training, objective="sigmoid"))
     return config  # with one network for all noise, weight on what can be seen costs no bits
