@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 from jaxtyping import Float, Float64
-from scipy.optimize import isotonic_regression
 
 SHRINKAGES = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)
 FOLDS = 5
@@ -43,6 +42,8 @@ def cross_validated(
     Returns:
         (D,), ascending, as `numpy.linalg.eigh` has the axes.
     """
+    from scipy.optimize import isotonic_regression  # takes a tenth of the program's start, and few come here
+
     num, dim = rows.shape
     rank = dim if noise is not None else min(dim, num - math.ceil(num / FOLDS))
     along, total = np.zeros(rank), 0.0
