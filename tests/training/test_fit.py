@@ -58,7 +58,9 @@ def test_a_run_of_given_steps_stays_as_it_is(monkeypatch):
 def test_it_measures_real_steps():
     config, dataset = tiny_config(steps=None, minutes=1000.0)
     assert fitted(config, dataset) == dataclasses.replace(
-        config, training=dataclasses.replace(config.training, augment=fit.CHANGED)
+        config,
+        network=dataclasses.replace(config.network, width=round(fit.FEW_WIDER * config.network.width)),
+        training=dataclasses.replace(config.training, augment=fit.MOSTLY_CHANGED),
     )
     hurried = dataclasses.replace(config, training=dataclasses.replace(config.training, minutes=1e-6))
     found = fitted(hurried, dataset)
@@ -106,7 +108,8 @@ def test_a_long_run_has_wider_networks_where_two_share_the_noise(wide, monkeypat
     assert found.training == advised.training
     monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train) + 1)
     found = fitted(advised, dataset)
-    assert (found.network, found.coarse) == (advised.network, advised.coarse)
+    assert found.coarse.blocks_per_level == coarse
+    assert found.network.width < 24
 
 
 def test_a_slow_gpu_has_the_recipe_as_it_is(monkeypatch):
@@ -118,18 +121,27 @@ def test_a_slow_gpu_has_the_recipe_as_it_is(monkeypatch):
     assert fitted(advised, dataset, "cuda") == advised
     monkeypatch.setattr(fit, "FEW_EXAMPLES", 10**6)
     monkeypatch.setattr(fit, "_cost", lambda *_: FAST)
-    assert fitted(advised, dataset, "cuda").network == advised.network
+    assert fitted(advised, dataset, "cuda").network.width < fit.WIDER * advised.network.width
 
 
 @pytest.mark.parametrize(("source", "model"), [("digits", "diffusion"), ("digits", "vae"), ("moons", "diffusion")])
 def test_few_images_that_are_seen_often_are_changed(source, model, monkeypatch):
+    """Most of them for a wider network that sees them very often, half of them for one that sees them often."""
     dataset = open_dataset(source)
     advised = recipe(dataset, minutes=10.0, model=model)
-    passes = 600 * TRAINING_SHARE / fit.MANY_PASSES / len(dataset.train)
-    for slowness in (0.9, 1.1):
-        monkeypatch.setattr(fit, "_cost", lambda *_, slowness=slowness: StepCost({1: slowness * passes}, 0.0))
-        is_changed = slowness < 1 and (source, model) == ("digits", "diffusion")
-        assert fitted(advised, dataset).training.augment == (fit.CHANGED if is_changed else 0.0)
+    passes = 600 * TRAINING_SHARE / len(dataset.train)
+    can_change = (source, model) == ("digits", "diffusion")
+    wider = round(fit.FEW_WIDER * advised.network.width)
+    for num_passes, share, width in (
+        (0.9 * fit.MANY_PASSES, 0.0, None),
+        (1.1 * fit.MANY_PASSES, fit.CHANGED, None),
+        (0.9 * fit.VERY_MANY_PASSES, fit.CHANGED, None),
+        (1.1 * fit.VERY_MANY_PASSES, fit.MOSTLY_CHANGED, wider),
+    ):
+        monkeypatch.setattr(fit, "_cost", lambda *_, seconds=passes / num_passes: StepCost({1: seconds}, 0.0))
+        found = fitted(advised, dataset)
+        assert found.training.augment == (share if can_change else 0.0)
+        assert found.network.width == (width if can_change and width else advised.network.width)
     monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train))
     assert fitted(advised, dataset).training.augment == 0.0
 

@@ -28,6 +28,10 @@ MANY_PASSES = 200
 """A run that sees every example so often learns few of them by heart, and is given changed ones too (docs/images.md)."""
 CHANGED = 0.5
 """The share of examples that are changed then."""
+VERY_MANY_PASSES = 600
+"""A run that sees them so often learns even those by heart: it has more of them changed, and time for a wider network."""
+MOSTLY_CHANGED = 0.75
+FEW_WIDER = 4 / 3
 SMALLEST_BATCH = 8
 SMALLEST_WIDTH = 8
 
@@ -37,7 +41,8 @@ def fitted(
 ) -> Config:
     """The configuration of a timed run, of which `ENOUGH_STEPS` steps fit into its minutes, if there is one; a larger one
     on a GPU if `MANY_STEPS` of it do, and otherwise a wider one if `LONG_STEPS` do. A run that sees few images, signals or
-    volumes `MANY_PASSES` times is given changed ones too (`training.augment`).
+    volumes `MANY_PASSES` times is given changed ones too (`training.augment`), one that sees them `VERY_MANY_PASSES` times
+    more of them, and a wider network.
 
     The cost of a step is measured for each size of the network, on few examples where they are large (`step_cost`). A run of
     given steps stays as it is, and so does a forest, which finds the size that it has time for while it grows.
@@ -87,10 +92,18 @@ def _with_changes(config: Config, dataset: Dataset, device: torch.device | str, 
     num, can_change = len(dataset.train), config.model.name == "diffusion" and config.network.kind == "unet"
     if num >= FEW_EXAMPLES or dataset.spec.series is not None or not can_change:
         return config
-    batch_size = config.training.batch_size
-    if seconds * batch_size < MANY_PASSES * num * _cost(config, dataset, device).of(batch_size):
+
+    def suffices(candidate: Config, num_passes: int) -> bool:
+        batch_size = candidate.training.batch_size
+        return num_passes * num * _cost(candidate, dataset, device).of(batch_size) <= seconds * batch_size
+
+    if not suffices(config, MANY_PASSES):
         return config
-    return replace(config, training=replace(config.training, augment=CHANGED))
+    wider = _wider(config, FEW_WIDER)
+    is_long = suffices(wider, VERY_MANY_PASSES)
+    share = MOSTLY_CHANGED if is_long else CHANGED
+    fits = wider if is_long else config
+    return replace(fits, training=replace(fits.training, augment=share))
 
 
 def _for_gpu(config: Config, dataset: Dataset, device: torch.device) -> Config:
@@ -99,12 +112,10 @@ def _for_gpu(config: Config, dataset: Dataset, device: torch.device) -> Config:
     is_wide = config.model.is_denoiser and config.network.kind == "unet" and len(dataset.train) >= FEW_EXAMPLES
     if device.type != "cuda" or not is_wide:
         return config
-    training, coarse = config.training, config.coarse
+    training = config.training
     precision = "bf16" if can_bfloat16() and config.model.name != "energy" else training.precision
     return replace(
-        config,
-        network=replace(config.network, width=WIDER * config.network.width),
-        coarse=coarse if coarse.split is None else replace(coarse, width=WIDER * coarse.width),
+        _wider(config, WIDER),
         training=replace(
             training, batch_size=min(LARGER * training.batch_size, len(dataset.train)), precision=precision
         ),
@@ -114,12 +125,18 @@ def _for_gpu(config: Config, dataset: Dataset, device: torch.device) -> Config:
 def _for_long_runs(config: Config, dataset: Dataset) -> Config:
     """The configuration of two networks that share the noise, and of examples enough not to be learned by heart, wider, and
     the coarse one deeper too."""
-    coarse = config.coarse
-    if not config.model.is_denoiser or coarse.split is None or len(dataset.train) < FEW_EXAMPLES:
+    if not config.model.is_denoiser or config.coarse.split is None or len(dataset.train) < FEW_EXAMPLES:
         return config
-    network = replace(config.network, width=round(LONG_WIDER * config.network.width))
-    width, num_blocks = round(LONG_WIDER * coarse.width), coarse.blocks_per_level + 1
-    return replace(config, network=network, coarse=replace(coarse, width=width, blocks_per_level=num_blocks))
+    wider = _wider(config, LONG_WIDER)
+    return replace(wider, coarse=replace(wider.coarse, blocks_per_level=wider.coarse.blocks_per_level + 1))
+
+
+def _wider(config: Config, factor: float) -> Config:
+    """The configuration with so many times as wide a network, or two."""
+    network, coarse = config.network, config.coarse
+    if coarse.split is not None:
+        coarse = replace(coarse, width=round(factor * coarse.width))
+    return replace(config, network=replace(network, width=round(factor * network.width)), coarse=coarse)
 
 
 def _smaller_and_smaller(config: Config) -> Iterator[Config]:
