@@ -27,6 +27,19 @@ def machine(monkeypatch, seconds_per_unit):
     monkeypatch.setattr(fit, "_cost", cost)
 
 
+def for_few(config):
+    """The configuration as few images have it that are seen very often, and no wider or deeper for another reason."""
+    coarse = config.coarse
+    if coarse.split is not None:
+        coarse = dataclasses.replace(coarse, width=round(fit.FEW_WIDER * coarse.width))
+    return dataclasses.replace(
+        config,
+        network=dataclasses.replace(config.network, width=round(fit.FEW_WIDER * config.network.width)),
+        coarse=coarse,
+        training=dataclasses.replace(config.training, augment=fit.MOSTLY_CHANGED),
+    )
+
+
 @pytest.mark.parametrize("source", ["digits", "moons"])
 def test_steps_fit_on_machines_of_every_speed(source, monkeypatch):
     dataset = open_dataset(source)
@@ -57,11 +70,7 @@ def test_a_run_of_given_steps_stays_as_it_is(monkeypatch):
 
 def test_it_measures_real_steps():
     config, dataset = tiny_config(steps=None, minutes=1000.0)
-    assert fitted(config, dataset) == dataclasses.replace(
-        config,
-        network=dataclasses.replace(config.network, width=round(fit.FEW_WIDER * config.network.width)),
-        training=dataclasses.replace(config.training, augment=fit.MOSTLY_CHANGED),
-    )
+    assert fitted(config, dataset) == for_few(config)
     hurried = dataclasses.replace(config, training=dataclasses.replace(config.training, minutes=1e-6))
     found = fitted(hurried, dataset)
     assert found.training.batch_size == fit.SMALLEST_BATCH
@@ -107,9 +116,7 @@ def test_a_long_run_has_wider_networks_where_two_share_the_noise(wide, monkeypat
     assert sizes == ((24, 48, coarse + 1) if wide < 1 else (16, 32, coarse))
     assert found.training == advised.training
     monkeypatch.setattr(fit, "FEW_EXAMPLES", len(dataset.train) + 1)
-    found = fitted(advised, dataset)
-    assert found.coarse.blocks_per_level == coarse
-    assert found.network.width < 24
+    assert fitted(advised, dataset) == for_few(advised)
 
 
 def test_a_slow_gpu_has_the_recipe_as_it_is(monkeypatch):
@@ -121,7 +128,7 @@ def test_a_slow_gpu_has_the_recipe_as_it_is(monkeypatch):
     assert fitted(advised, dataset, "cuda") == advised
     monkeypatch.setattr(fit, "FEW_EXAMPLES", 10**6)
     monkeypatch.setattr(fit, "_cost", lambda *_: FAST)
-    assert fitted(advised, dataset, "cuda").network.width < fit.WIDER * advised.network.width
+    assert fitted(advised, dataset, "cuda") == for_few(advised)
 
 
 @pytest.mark.parametrize(("source", "model"), [("digits", "diffusion"), ("digits", "vae"), ("moons", "diffusion")])
