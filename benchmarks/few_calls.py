@@ -21,6 +21,9 @@ def main() -> None:
     parser.add_argument("--calls", type=int, nargs="+", default=[8])
     parser.add_argument("--examples", type=int, default=200, help="the most test examples of each run")
     parser.add_argument("--tolerance", type=float, default=1e-4, help="of the flow that is followed to its end")
+    parser.add_argument(
+        "--furthest", type=int, default=0, help="examples whose differences are listed, the mean of the others"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     head = (
@@ -58,6 +61,13 @@ def main() -> None:
             )
             row = (run.spec.name, count, f"{exact.num_calls.mean():.0f}", num_calls, *figures, ", ".join(within))
             print(f"| {' | '.join(map(str, row))} |", flush=True)
+            if arguments.furthest:
+                order = np.argsort(-np.abs(off))
+                furthest, others = np.split(off[order], [arguments.furthest])
+                listed = ", ".join(f"{value:.2f}" for value in furthest)
+                print(
+                    f"furthest: {listed}; mean of the others {figure_text(others.mean(), others.std() / len(others) ** 0.5)}"
+                )
 
 
 if __name__ == "__main__":

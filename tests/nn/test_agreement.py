@@ -7,7 +7,6 @@ import torch
 
 from lowerbound.errors import InputError
 from lowerbound.levels import MOST_COUNTED, level_centres
-from lowerbound.nn import UNet
 from lowerbound.nn.agreement import LineFeatures, SpikeFeatures, ValueFeatures
 
 
@@ -116,34 +115,7 @@ def test_value_features_do_not_jump_and_their_slope_is_told():
     torch.testing.assert_close(risen, (seen[-1, 0] - seen[0, 0]).sum().detach(), atol=0.02, rtol=0.02)
 
 
-def test_counts_are_those_of_levels_where_there_is_no_noise():
-    index = torch.tensor([[[0, 0, 3, 7]], [[7, 7, 7, 2]]])
-    counts = ValueFeatures(8).counts(level_centres(index, 8).double(), torch.full((2,), -60.0).double())
-    expected = torch.stack([torch.bincount(row[0], minlength=8) for row in index])[:, None].double()
-    torch.testing.assert_close(counts, expected, atol=1e-9, rtol=0)
-
-
-def test_what_is_missing_does_not_count():
-    index = torch.tensor([[[0, 0, 3, 7]]])
-    observed = torch.tensor([[[True, False, True, False]]])
-    counts = ValueFeatures(8).counts(level_centres(index, 8).double(), torch.full((1,), -60.0).double(), observed)
-    assert counts.round(decimals=9)[0, 0].tolist() == [1, 0, 0, 1, 0, 0, 0, 0]
-
-
 @pytest.mark.parametrize("num_levels", [1, MOST_COUNTED + 1])
 def test_levels_that_are_too_many_or_too_few_are_refused(num_levels):
     with pytest.raises(InputError, match=f"{num_levels} levels"):
         ValueFeatures(num_levels)
-
-
-def test_the_levels_of_an_example_modulate_all_of_it():
-    """An entry far away changes what is said of one, in a network whose convolutions do not reach so far."""
-    torch.manual_seed(0)
-    unet = UNet(1, 1, 1, width=8, multipliers=(1,), blocks_per_level=1, attention_levels=0, values=ValueFeatures(16))
-    for parameter in unet.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    x = level_centres(torch.zeros(1, 1, 64), 16)
-    other = x.clone()
-    other[..., -1] = level_centres(torch.tensor(9), 16)
-    gamma = torch.tensor([-8.0])
-    assert (unet(x, gamma) - unet(other, gamma))[..., 0].abs().max() > 1e-4

@@ -216,6 +216,21 @@ def test_learns(make):
     assert last < 0.5 * first
 
 
+def test_a_network_that_is_told_of_kinds_says_something_else_of_each(make):
+    build, shape = make
+    torch.manual_seed(0)
+    network = awake(build(num_kinds=3))
+    x, gamma = inputs(shape, batch=3)
+    kinds = torch.eye(3)
+    told, untold = network(x, gamma, kinds=kinds), network(x, gamma)
+    assert (told - untold).abs().flatten(1).amax(1).min() > 1e-3
+    turned = network(x, gamma, kinds=kinds[[0, 2, 1]])
+    torch.testing.assert_close(turned[0], told[0])
+    assert (turned - told)[1:].abs().flatten(1).amax(1).min() > 1e-3
+    with pytest.raises(InputError, match="build it with num_kinds"):
+        build()(x, gamma, kinds=kinds)
+
+
 def test_a_network_that_is_told_sees_which_entries_are_there(make):
     build, shape = make
     network = awake(build(takes_observed=True))

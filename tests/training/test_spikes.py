@@ -18,7 +18,8 @@ from lowerbound.levels import level_centres
 from lowerbound.nn import Patched, UNet
 from lowerbound.nn.agreement import LineFeatures, SpikeFeatures
 from lowerbound.training.build import build_denoiser, build_model, build_network
-from lowerbound.training.config import DenoiserConfig
+from lowerbound.training.config import CoarseConfig, DenoiserConfig
+from lowerbound.training.histograms import fit_histograms
 from lowerbound.training.reasons import reasons
 from lowerbound.training.recipes import (
     LEAST_SPREAD,
@@ -29,6 +30,7 @@ from lowerbound.training.recipes import (
     spikes,
     spread,
 )
+from lowerbound.training.trainer import Trainer
 
 
 def images(tmp_path, values, num_levels):
@@ -127,7 +129,7 @@ def test_a_background_does_not_count_as_repeated(tmp_path):
 def test_the_recipe_compares_entries_along_lines_that_repeat_and_are_not_long(tmp_path):
     config = recipe(images(tmp_path, drawings(), 256))
     assert config.network.lines
-    shown = "1 frequent level apart, entries compared along each axis and odds of levels that a whole example shares"
+    shown = "1 frequent level apart, entries compared along each axis and odds of the levels that an example's kind has"
     assert f"with {shown} for noise" in reasons(config)[0]
     assert not recipe(images(tmp_path, drawings((500, 65, 20)), 256)).network.lines
     assert not recipe(images(tmp_path, walks(9.0), 256)).network.lines
@@ -239,16 +241,38 @@ def test_gradients_reach_the_odds_of_levels_at_once_and_are_finite_at_every_nois
     alpha, sigma = (coefficient.view(-1, 1, 1, 1) for coefficient in denoiser.schedule(t))
     denoiser(alpha * x + sigma * torch.randn(x.shape), t).eps.square().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in denoiser.parameters() if parameter.grad is not None)
-    assert denoiser.odds.told[0].weight.grad.abs().max() > 0
+    assert denoiser.odds.by_kind.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("split", [None, -3.0])
+def test_kinds_are_found_before_the_first_step(split):
+    """And are in the average of the weights too."""
+    config, dataset = tiny_config("digits")
+    config = dataclasses.replace(
+        config,
+        denoiser=dataclasses.replace(config.denoiser, odds=2, kinds=5),
+        coarse=CoarseConfig() if split is None else CoarseConfig(split=split, width=8, multipliers=(1,)),
+    )
+    trainer = Trainer(config, dataset)
+    trainer.fit_below()
+    assert trainer.seconds > 0
+    expected = fit_histograms(dataset, 5)
+    assert len(expected.weights) == 5
+    for _ in range(2):
+        torch.testing.assert_close(trainer.histograms.weights, expected.weights)
+        torch.testing.assert_close(trainer.histograms.chances, expected.chances)
+        trainer.average.swap()
 
 
 def test_odds_are_told_of_and_refused_elsewhere():
     config, dataset = tiny_config("digits")
     with_odds = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, odds=2))
-    assert "odds of levels that a whole example shares" in reasons(with_odds)[0]
+    assert "odds of the levels that an example's kind has" in reasons(with_odds)[0]
     for settings, message in (
         ({"odds": -1}, "--denoiser.odds is -1: give 0 or more"),
         ({"odds": 1, "target": "v"}, "--denoiser.odds has no effect on targets other than"),
+        ({"odds": 1, "kinds": 0}, "--denoiser.kinds is 0: give 1 or more"),
+        ({"kinds": 3}, "--denoiser.kinds has no effect without --denoiser.odds"),
     ):
         refused = dataclasses.replace(config, denoiser=dataclasses.replace(config.denoiser, **settings))
         with pytest.raises(InputError, match=message):

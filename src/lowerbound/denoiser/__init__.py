@@ -5,7 +5,7 @@ from lowerbound.denoiser.by_level import ByLevel
 from lowerbound.denoiser.exact import Empirical, Gaussian, GaussianMixture
 from lowerbound.denoiser.network import TARGETS, NetworkDenoiser
 from lowerbound.denoiser.subspace import SubspaceDenoiser
-from lowerbound.fitted import FittedMixture, FittedSubspace, FittedWindows
+from lowerbound.fitted import FittedHistograms, FittedMixture, FittedSubspace, FittedWindows
 
 __all__ = [
     "TARGETS",
@@ -13,6 +13,7 @@ __all__ = [
     "Conditioned",
     "Denoiser",
     "Empirical",
+    "FittedHistograms",
     "FittedMixture",
     "FittedSubspace",
     "FittedWindows",

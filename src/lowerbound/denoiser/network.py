@@ -57,9 +57,10 @@ class OfNetwork(Denoiser):
         *,
         outputs_per_entry: int = 1,
         beside: Tensor | None = None,
+        kinds: Tensor | None = None,
     ) -> Tensor:
-        r"""What the network says of $x_t$, which it sees with unit variance, beside $\gamma$, in its own precision, and of
-        further channels, if there are any.
+        r"""What the network says of $x_t$, which it sees with unit variance, beside $\gamma$, in its own precision, of
+        further channels, if there are any, and, if its `takes_kinds` is True, of the chances of kinds of examples, (B, K).
 
         Raises:
             InputError: if that does not have the shape of $x_t$, with so many channels for each, or the devices differ.
@@ -72,8 +73,10 @@ class OfNetwork(Denoiser):
         scaled = scaled if beside is None else torch.cat([scaled, beside], 1)
         weight = next(self.network.parameters(), x_t)
         presence = (observed,) if getattr(self.network, "takes_observed", False) else ()
+        of_kinds = kinds is not None and getattr(self.network, "takes_kinds", False)
+        told = {"kinds": kinds.to(weight.dtype)} if of_kinds else {}
         with one_device(x_t, weight, cond):
-            output = self.network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond, *presence)
+            output = self.network(scaled.to(weight.dtype), gamma.to(weight.dtype), cond, *presence, **told)
         expected = (x_t.shape[0], outputs_per_entry * x_t.shape[1], *x_t.shape[2:])
         if not isinstance(output, Tensor) or output.shape != expected:
             why = "" if outputs_per_entry == 1 else f", {outputs_per_entry} outputs for each entry"

@@ -26,7 +26,7 @@ observation says the rest, against a smooth density as wide as half of the range
 $$r_j \propto e^{a_j} N(p; k_j, w^2), \quad r_0 \propto N(0; 0, w^2 + K^2 / 16), \qquad
 \hat k = r_0 E[k] + \textstyle\sum_j r_j k_j ,$$
 
-with E[k] the mean of the normal above, or of what odds of levels that the whole example shares make of it (`odds`).
+with E[k] the mean of the normal above, or of what odds of the levels of an example's kind make of it (`odds`).
 
 A mean of levels lies between the first and the last. Once trained (`eval()`), $\hat x$ is cut to that range, which brings it
 nearer to every possible x; in training it is not, for no gradient would come from what is cut off.
@@ -63,12 +63,13 @@ class LevelDenoiser(OfNetwork):
         spikes: $k_j$, levels from 0 to K - 1, each once; none for the normal alone.
         spread: $\tau_0$, in levels, what is usually left open of an entry by those around it; None: the network outputs F
             in the place of u, and the logit of S less 2.
-        num_tables: M, of odds that the whole example gives its levels; 0 for none. Of the first the network outputs
-            $c_1 - 1$.
+        num_tables: M, of odds that the kind of the example gives its levels; 0 for none. Of the first the network outputs
+            $c_1 - 1$. A network whose `takes_kinds` is True is called with `kinds`, $P(c | x_t)$, too.
+        num_kinds: of examples, that these odds are of.
 
     Raises:
-        InputError: if K, `sigma_data`, a spike, the spread or M is out of range, or the network does not take three
-            arguments.
+        InputError: if K, `sigma_data`, a spike, the spread, M or the number of kinds is out of range, or the network does
+            not take three arguments.
     """
 
     rows_are_apart = True
@@ -83,6 +84,7 @@ class LevelDenoiser(OfNetwork):
         spikes: Sequence[int] = (),
         spread: float | None = None,
         num_tables: int = 0,
+        num_kinds: int = 64,
     ):
         super().__init__(network, schedule, shape, sigma_data)
         self.num_levels = check_num_levels(num_levels)
@@ -92,23 +94,24 @@ class LevelDenoiser(OfNetwork):
         if spread is not None and not 0 < spread < math.inf:
             raise InputError(f"spread is {spread}: it is a standard deviation in levels and must be positive")
         self.spread = spread
-        self.odds = LevelOdds(num_tables, shape, num_levels) if num_tables else None
+        self.odds = LevelOdds(num_tables, num_kinds, shape, num_levels) if num_tables else None
         self.num_outputs = 2 + len(self.spikes) + num_tables
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
-        output = self.output(x_t, level, cond, observed, outputs_per_entry=self.num_outputs)
+        per_unit = self.num_levels / 2
+        noise = exp(level.gamma / 2) * per_unit
+        width = expand(noise, x_t)
+        position = (x_t / expand(level.alpha, x_t) + 1) * per_unit - 0.5
+        kinds = None if self.odds is None else self.odds.kinds(position, noise, observed)
+        output = self.output(x_t, level, cond, observed, outputs_per_entry=self.num_outputs, kinds=kinds)
         guess, logit, *further = output.chunk(self.num_outputs, 1)
         log_odds, shares = further[: len(self.spikes)], further[len(self.spikes) :]
-        per_unit = self.num_levels / 2
-        ratio = expand(exp(level.gamma / 2), x_t)
-        width = ratio * per_unit
-        position = (x_t / expand(level.alpha, x_t) + 1) * per_unit - 0.5
         eps, share = self._told_by_surroundings(guess, logit, level)
         centre, variance = position - width * eps, width**2 * share
         mean = mean_level(centre, variance, self.num_levels)
-        if self.odds is not None:
+        if self.odds is not None and kinds is not None:
             shares[0] = 1 + shares[0]
-            mean = mean + self.odds.shift(self.odds.tables(position, observed), torch.stack(shares), centre, variance)
+            mean = mean + self.odds.shift(self.odds.tables(kinds), torch.stack(shares), centre, variance)
         if log_odds:
             mean = self._with_spikes(mean, position, width, torch.stack(log_odds))
         x = (mean + 0.5) / per_unit - 1

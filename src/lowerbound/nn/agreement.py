@@ -118,8 +118,7 @@ class ValueFeatures(nn.Module):
     with n, w, y and r of `LineFeatures`, over all other entries j of the same channel. By histograms in units of the noise,
     an entry between two bins in parts in both, which takes as many operations as there are entries and bins.
 
-    A drawing that was scaled has few greys, or greys that lie on a lattice, which ones by how much it was scaled: `counts`
-    says at which levels the entries of an example are.
+    A drawing that was scaled has few greys, or greys that lie on a lattice.
 
     Arguments:
         num_levels: K, at most `levels.MOST_COUNTED`. Noise finer than the `FINEST`th part of a level counts as that.
@@ -136,15 +135,6 @@ class ValueFeatures(nn.Module):
         self.num_levels = check_counted(num_levels)
         self.sigma_data = sigma_data
         self.num_bins = BINS * (FINEST * num_levels + 2 * REACH) + 2
-
-    def counts(
-        self, x: Spatial, gamma: PerExample, observed: Bool[Tensor, "batch channels *spatial"] | None = None
-    ) -> Float[Tensor, "batch channels levels"]:
-        """How many noisy entries of each channel are at each level, one between two of them in parts at both."""
-        y, _ = _with_its_noise(x, gamma, self.sigma_data)
-        position = ((y + 1) * self.num_levels / 2 - 0.5).flatten(2)
-        entries = places(position, self.num_levels)
-        return histogram(entries, self.num_levels, None if observed is None else observed.flatten(2))
 
     def forward(
         self, x: Spatial, gamma: PerExample, observed: Bool[Tensor, "batch channels *spatial"] | None = None

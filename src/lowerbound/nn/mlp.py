@@ -36,7 +36,7 @@ class MLP(ModulatedNetwork):
         width: of each hidden layer.
         depth: number of residual layers.
         inputs: what it is shown beside x and gamma: `fourier_frequencies`, `spikes`, `num_classes`,
-            `num_condition_features`, `num_changes`, `num_given`, `takes_observed` (`nn.Inputs`).
+            `num_condition_features`, `num_changes`, `num_given`, `num_kinds`, `takes_observed` (`nn.Inputs`).
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.

@@ -1,5 +1,6 @@
 """A network whose layers the noise level and a condition modulate, and all that it can be shown beside x."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TypedDict
@@ -23,11 +24,12 @@ class Inputs(TypedDict, total=False):
             suit K levels on [-1, 1] and are worth much in likelihood.
         spikes: features of frequent values that enter beside x.
         lines: features of what agrees with each entry on its row, its column or along any other axis.
-        values: features of what agrees with each entry in the whole example, whose histogram modulates the layers.
+        values: features of what agrees with each entry in the whole example.
         num_classes: of labels 0 .. num_classes - 1 as condition.
         num_condition_features: length F of vectors as condition.
         num_changes: how many numbers behind a condition say how an example was changed in training (`Condition`).
         num_given: channels of a condition along x, such as entries of x that are known, NaN where nothing is given.
+        num_kinds: of examples, whose chances modulate the layers; 0 for a network that is not told of them.
         takes_observed: whether it is told which entries of x are there, by as many further inputs as x has channels.
     """
 
@@ -39,6 +41,7 @@ class Inputs(TypedDict, total=False):
     num_condition_features: int
     num_changes: int
     num_given: int
+    num_kinds: int
     takes_observed: bool
 
 
@@ -49,7 +52,7 @@ class ModulatedNetwork(nn.Module, ABC):
         channels: of x.
         embedding_width: of the embedding of gamma and the condition.
         fourier_frequencies, spikes, lines, values, num_classes, num_condition_features, num_changes, num_given,
-            takes_observed: as of `Inputs`.
+            num_kinds, takes_observed: as of `Inputs`.
 
     Attributes:
         num_inputs: channels of what the first layer takes.
@@ -74,6 +77,7 @@ class ModulatedNetwork(nn.Module, ABC):
         num_condition_features: int = 0,
         num_changes: int = 0,
         num_given: int = 0,
+        num_kinds: int = 0,
         takes_observed: bool = False,
     ) -> None:
         super().__init__()
@@ -96,14 +100,13 @@ class ModulatedNetwork(nn.Module, ABC):
         self.condition = Condition(
             embedding_width, num_classes=num_classes, num_features=num_condition_features, num_changes=num_changes
         )
-        self.values_embedding = None
-        if values is not None:
-            self.values_embedding = nn.Sequential(
-                nn.Linear(channels * values.num_levels, embedding_width),
-                nn.SiLU(),
-                nn.Linear(embedding_width, embedding_width),
+        self.num_kinds = num_kinds
+        self.kinds_embedding = None
+        if num_kinds:
+            self.kinds_embedding = nn.Sequential(
+                nn.Linear(num_kinds, embedding_width), nn.SiLU(), nn.Linear(embedding_width, embedding_width)
             )
-        self.takes_observed = takes_observed
+        self.takes_observed, self.takes_kinds = takes_observed, num_kinds > 0
         num_shown = sum(shown.num_features for shown in (spikes, lines, values) if shown is not None)
         self.num_inputs = self.features.num_features + (num_shown + takes_observed) * channels + 2 * num_given
 
@@ -123,6 +126,7 @@ class ModulatedNetwork(nn.Module, ABC):
         gamma: PerExample,
         cond: Tensor | None = None,
         observed: Bool[Tensor, "batch channels *spatial"] | None = None,
+        kinds: Float[Tensor, "batch num_kinds"] | None = None,
     ) -> Float[Tensor, "batch out_channels *spatial"]:
         """Return the network's output for x at noise level gamma.
 
@@ -133,15 +137,18 @@ class ModulatedNetwork(nn.Module, ABC):
                 x, (B, num_given, *spatial), with NaN for every entry that is not; `None`: all null.
             observed: of the shape of x, False where an entry is missing and x is 0; None: all are there. For networks that
                 take it.
+            kinds: the chances of each kind of examples; None: none is told. For networks that take them.
         """
         if observed is not None and not self.takes_observed:
             raise InputError("observed was given to a network without it: build it with takes_observed=True")
         self.check(x)
         along, cond = (cond, None) if self.num_given else (None, cond)
         embedding = self.gamma_embedding(self.gamma_features(gamma)) + self.condition(cond, gamma)
-        if self.values is not None and self.values_embedding is not None:
-            counts = self.values.counts(x, gamma, observed)
-            embedding = embedding + self.values_embedding(torch.log1p(counts).flatten(1))
+        if kinds is not None:
+            if self.kinds_embedding is None:
+                raise InputError("kinds were given to a network without them: build it with num_kinds")
+            # where one is certain its entry is as large as an input of unit mean square makes it
+            embedding = embedding + self.kinds_embedding(math.sqrt(self.num_kinds) * kinds)
         embedding = functional.silu(embedding)
         inputs = self.features(x, gamma, embedding)
         for shown in (self.spikes, self.lines):

@@ -3,7 +3,7 @@ r"""A network at a fraction of the resolution: what lies in one patch of positio
 import math
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,7 +32,9 @@ class Patched(nn.Module):
         if getattr(network, "num_given", 0):
             raise InputError("a network of patches is given nothing along x: leave the patch at 1")
         self.network, self.patch = network, patch
-        self.takes_observed = bool(getattr(network, "takes_observed", False))
+        self.takes_observed, self.takes_kinds = (
+            bool(getattr(network, name, False)) for name in ("takes_observed", "takes_kinds")
+        )
 
     def check(self, x: Tensor) -> None:
         """Refuse an x whose periodic axes do not close, by an InputError."""
@@ -55,12 +57,14 @@ class Patched(nn.Module):
         gamma: PerExample,
         cond: Tensor | None = None,
         observed: Bool[Tensor, "batch channels *spatial"] | None = None,
+        kinds: Float[Tensor, "batch num_kinds"] | None = None,
     ) -> Tensor:
         """The network's output for x at noise level gamma: arguments as of `UNet`."""
         presence = ()
         if self.takes_observed:  # what patches are filled up with is not there
             presence = (to_patches(torch.ones_like(x).bool() if observed is None else observed, self.patch),)
-        output = self.network(to_patches(x, self.patch), gamma, cond, *presence)
+        told = {} if kinds is None else {"kinds": kinds}
+        output = self.network(to_patches(x, self.patch), gamma, cond, *presence, **told)
         return from_patches(output, self.patch, x.shape[2:])
 
 

@@ -144,7 +144,8 @@ class Transformer(ModulatedNetwork):
         patch: positions along each spatial axis that make one token.
         columns: entries of each column of vectors, in order; one each if None.
         inputs: what it is shown beside x and gamma: `fourier_frequencies`, `spikes`, `num_classes`,
-            `num_condition_features`, `num_changes`, `num_given` (not of vectors), `takes_observed` (`nn.Inputs`).
+            `num_condition_features`, `num_changes`, `num_given` (not of vectors), `num_kinds`, `takes_observed`
+            (`nn.Inputs`).
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.

@@ -110,7 +110,7 @@ class UNet(ModulatedNetwork):
         spatial: the sizes of x's spatial axes, needed for that block alone.
         pooled: whether each residual block is told the mean over all positions of what it sees.
         inputs: what it is shown beside x and gamma: `fourier_frequencies`, `spikes`, `lines`, `num_classes`,
-            `num_condition_features`, `num_changes`, `num_given`, `takes_observed` (`nn.Inputs`).
+            `num_condition_features`, `num_changes`, `num_given`, `num_kinds`, `takes_observed` (`nn.Inputs`).
 
     Raises:
         InputError: an impossible size, or (on call) an x or a condition that is not what was declared.

@@ -94,10 +94,11 @@ def build_network(
     spikes: SpikeFeatures | None = None,
     sigma_data: float = 1.0,
     num_changes: int = 0,
+    num_kinds: int = 0,
 ) -> nn.Module:
     """The network for the data: of the shape (D,) for vectors, (C, *spatial) for everything else; if entries may be missing,
     one that is told which are there; of series one that is given known entries and covariates; of examples that are changed
-    in training one that is told how, by so many numbers."""
+    in training one that is told how, by so many numbers; of examples of several kinds one that is told their chances."""
     shape = spec.shape
     config.check_kind(shape)
     if config.patch != 1 and len(shape) == 1:
@@ -109,9 +110,9 @@ def build_network(
             if spec.num_levels is None:
                 raise InputError("--network.values is for discrete data: leave it out")
             values = ValueFeatures(spec.num_levels, sigma_data)
-        shown = Inputs(spikes=spikes, lines=lines, values=values, num_changes=num_changes)
+        shown = Inputs(spikes=spikes, lines=lines, values=values, num_changes=num_changes, num_kinds=num_kinds)
         return _unet(config, spec, config.periodic, outputs_per_entry, shown)
-    shown = Inputs(spikes=spikes, num_changes=num_changes)
+    shown = Inputs(spikes=spikes, num_changes=num_changes, num_kinds=num_kinds)
     outputs, inputs = outputs_per_entry * shape[0], _inputs_of(config, spec, shown)
     if config.kind == "mlp":
         return MLP(shape[0], outputs, **_settings_of(MLP, config), **inputs)
@@ -264,6 +265,7 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
     if settings.target == "levels":
         assert num_levels is not None
         num_outputs = 2 + len(settings.spikes) + settings.odds
+        told["num_kinds"] = settings.kinds if settings.odds else 0
         network = build_network(config.network, spec, num_outputs, spikes, **told)
         return LevelDenoiser(
             network,
@@ -273,7 +275,8 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
             settings.sigma_data,
             settings.spikes,
             settings.spread,
-            num_tables=settings.odds,
+            settings.odds,
+            settings.kinds,
         )
     network = build_network(config.network, spec, 2 if learned_variance else 1, spikes, **told)
     return NetworkDenoiser(
@@ -286,6 +289,11 @@ def _check_levels(settings: DenoiserConfig, num_levels: int | None) -> None:
     if settings.target == "levels" and (num_levels is None or settings.variance == "learned"):
         raise InputError("--denoiser.target levels is for discrete data and a fixed reverse variance: choose another")
     check_least(0, **{"--denoiser.odds": settings.odds})
+    check_least(1, **{"--denoiser.kinds": settings.kinds})
+    if not settings.odds and settings.kinds != DenoiserConfig.kinds:
+        raise InputError(
+            "--denoiser.kinds has no effect without --denoiser.odds: leave it out, or give --denoiser.odds 4"
+        )
     for name in ("spread", "odds"):
         if settings.target != "levels" and getattr(settings, name) != getattr(DenoiserConfig, name):
             raise InputError(

@@ -152,8 +152,10 @@ class DenoiserConfig:
     """For the target levels: what is usually left open of an entry by those around it, a standard deviation in levels, in
     units of which the network says how far off an entry is; None: in units of the noise."""
     odds: int = 0
-    """For the target levels: the number of tables of odds that the histogram of a whole example gives its levels, of which
-    the network says how much each holds for an entry; 0 for none."""
+    """For the target levels: the number of tables of odds that the kind of a whole example gives its levels, of which the
+    network says how much each holds for an entry; 0 for none."""
+    kinds: int = 64
+    """For --denoiser.odds: the most kinds of examples, found before the first step, each with a histogram of its own."""
 
 
 @dataclass(frozen=True)

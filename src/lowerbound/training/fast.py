@@ -84,7 +84,7 @@ def _in_training(module: nn.Module, faster: Callable[..., Tensor]) -> Callable[.
     """Its forward as it is, and a faster one in training mode."""
     plain = module.forward
 
-    def forward(*inputs: Tensor | None) -> Tensor:
-        return (faster if module.training else plain)(*inputs)
+    def forward(*inputs: Tensor | None, **told: Tensor) -> Tensor:
+        return (faster if module.training else plain)(*inputs, **told)
 
     return forward

@@ -39,7 +39,7 @@ def _model(config: Config) -> str:
     fine = f"{kind}U-Net of {network.width} channels at {counted(len(network.multipliers), 'resolution')}"
     shown = [f"{counted(len(config.denoiser.spikes), 'frequent level')} apart"] if config.denoiser.spikes else []
     shown += ["entries compared along each axis"] if network.lines else []
-    shown += ["odds of levels that a whole example shares"] if config.denoiser.odds else []
+    shown += ["odds of the levels that an example's kind has"] if config.denoiser.odds else []
     fine += f" with {', '.join(shown[:-1])}{' and ' if shown[:-1] else ''}{shown[-1]}" if shown else ""
     if config.denoiser.components:
         return f"{fine}; it adds to a fitted Gaussian of whole windows, which forecasts already"

@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Dataset, batch_indices
-from lowerbound.denoiser import ByLevel, FittedMixture, FittedSubspace, FittedWindows, SubspaceDenoiser
+from lowerbound.denoiser import (
+    ByLevel,
+    FittedHistograms,
+    FittedMixture,
+    FittedSubspace,
+    FittedWindows,
+    SubspaceDenoiser,
+)
+from lowerbound.discrete import LevelDenoiser
 from lowerbound.errors import InputError
 from lowerbound.machine.device import prepared
 from lowerbound.models import Draw, Losses
@@ -28,6 +36,7 @@ from lowerbound.training.config import Config, TrainingConfig
 from lowerbound.training.fast import speed_up
 from lowerbound.training.gaussians import fit_windows
 from lowerbound.training.hiding import hide, seen_share
+from lowerbound.training.histograms import fit_histograms
 from lowerbound.training.masks import known_entries
 from lowerbound.training.mixtures import fit_mixture
 from lowerbound.training.optimizer import Optimizer
@@ -123,27 +132,39 @@ class Trainer(Training):
         coarse = getattr(self.model.trained, "coarse", None)
         return coarse.subspace if isinstance(coarse, SubspaceDenoiser) else None
 
-    def fit_below(self) -> None:
-        """Fit what a network stands upon, before the first step; the time that it takes is the training's."""
-        below = self.mixture or self.subspace
-        if below is None:
-            return
+    @property
+    def histograms(self) -> FittedHistograms | None:
+        """The kinds of examples that give levels odds, if anything does."""
+        trained = self.model.trained
+        fine = trained.fine if isinstance(trained, ByLevel) else trained
+        return fine.odds.histograms if isinstance(fine, LevelDenoiser) and fine.odds is not None else None
 
-        def fit() -> tuple[tuple[Any, ...], float]:
+    def fit_below(self) -> None:
+        """Fit what the networks stand upon, before the first step; the time that it takes is the training's."""
+        dataset, config = self.dataset, self.config
+        mixture, subspace, histograms = self.mixture, self.subspace, self.histograms
+
+        def fit() -> tuple[list[tuple[Any, ...]], float]:
             began = time.perf_counter()
-            config, seed = self.config, self.training.seed
-            if isinstance(below, FittedWindows):
-                fitted = fit_windows(self.dataset)
-            elif isinstance(below, FittedSubspace):
-                fitted = fit_subspace(
-                    self.dataset, below.num_axes, config.coarse.components, len(below.variances), seed
-                )
-            else:
-                fitted = fit_mixture(self.dataset, config.denoiser.components, seed, config.denoiser.factors)
+            fitted: list[tuple[Any, ...]] = []
+            if isinstance(mixture, FittedWindows):
+                fitted.append(fit_windows(dataset))
+            elif mixture is not None:
+                seed, factors = self.training.seed, config.denoiser.factors
+                fitted.append(fit_mixture(dataset, config.denoiser.components, seed, factors))
+            if subspace is not None:
+                sizes = subspace.num_axes, config.coarse.components, len(subspace.variances)
+                fitted.append(fit_subspace(dataset, *sizes, self.training.seed))
+            if histograms is not None:
+                fitted.append(fit_histograms(dataset, config.denoiser.kinds))
             return fitted, time.perf_counter() - began
 
+        below = [each for each in (mixture, subspace, histograms) if each is not None]
+        if not below:
+            return
         fitted, seconds = self.processes.by_first(fit)
-        below.fit(*fitted)
+        for each, found in zip(below, fitted, strict=True):
+            each.fit(*found)
         self.average = Average(self.trained, self.training.average_width)
         self.seconds += seconds
 
