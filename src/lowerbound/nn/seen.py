@@ -7,7 +7,7 @@ $n_{ik}$. To the logits $l_k$ of a categorical distribution they add
 $$\sum_i c_i \log(1 + n_{ik}) + \sum_m c_m t_m(k), \qquad t = W_2\, \mathrm{silu}(W_1 \log(1 + n_0)),$$
 
 with coefficients c that the network says of each entry, as it says the logits, and M tables t that tell which levels go
-together. It is the same that `discrete.odds` gives a denoiser, which is shown all of an example at once.
+together. A denoiser, which is shown all of an example at once, has its kind tell it (`discrete.odds`).
 """
 
 from typing import Any
