@@ -19,6 +19,7 @@ USUAL = 20
 ROUNDS = 40
 """Of expectation maximisation."""
 RAREST_KIND = 1e-6
+"""The share of examples that each kind has at least."""
 PART = 2**22
 """Entries of examples that are counted at a time."""
 
