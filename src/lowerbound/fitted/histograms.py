@@ -51,7 +51,7 @@ class FittedHistograms(nn.Module):
         self.num_levels = check_counted(num_levels)
         self.weights = constant(unit_matrix(1, num_kinds)[0])
         self.common = constant(torch.zeros(num_channels, num_levels, dtype=torch.float64))
-        self.chances = constant(torch.full((num_kinds, num_channels, num_levels), 1 / num_levels).double())
+        self.chances = constant(torch.full((num_kinds, num_channels, num_levels), 1 / num_levels, dtype=torch.float64))
 
     @torch.no_grad()
     def fit(
@@ -81,10 +81,12 @@ class FittedHistograms(nn.Module):
         """
         counts = histogram(places(position, self.num_levels), self.num_levels, counted)
         variance = torch.as_tensor(width, dtype=counts.dtype, device=counts.device).reshape(-1).square() + BY_PARTS
-        # in a graph the size of a batch is not known, and all of it is one part
-        size = len(variance) if torch.compiler.is_exporting() else max(1, _AT_A_TIME // self.num_levels**2)
-        log_q = torch.cat([self._log_q(part) for part in variance.split(size)])
-        # sums of hundreds of logarithms, of which single precision would keep two digits
+        if torch.compiler.is_exporting():  # in a graph the size of a batch is not known
+            log_q = self._log_q(variance)
+        else:
+            size = max(1, _AT_A_TIME // self.num_levels**2)
+            log_q = torch.cat([self._log_q(part) for part in variance.split(size)])
+        # sums of hundreds of logarithms, thousands of nats, whose differences count
         told = torch.einsum("bcl,bkcl->bk", counts.double(), log_q.double().expand(counts.shape[0], -1, -1, -1))
         return (self.weights.log() + told).softmax(1).to(position.dtype)
 

@@ -207,8 +207,7 @@ class NetworkConfig:
     """U-Net: show it how many entries on the same row, on the same column or along any other axis agree with each, and what
     they say; for each entry it takes as many operations as the axes are long."""
     values: bool = False
-    """U-Net, of discrete data: show it how many entries of the whole example agree with each, and what they say, and tell
-    each layer at which levels the example's entries are."""
+    """U-Net, of discrete data: show it how many entries of the whole example agree with each, and what they say."""
     periodic: tuple[int, ...] = ()
     """U-Net: the axes whose ends meet, counted from 0: 1 is the width of images, the longitude of global fields. What
     is learned does then not change with a shift along them."""
