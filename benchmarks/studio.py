@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 WAY = ["ddim", 10, "visible", 1, "none", False]
-FIRST_FRAME = ["dpm++sde", 0, "visible", 1, "none", True]
+FIRST_FRAME = ["unipc-sde", 0, "visible", 1, "none", True]
 """The settings with which the page opens."""
 LOADING = 503
 """The status of the first page, of the runs there are, which is shown while the studio is loaded."""

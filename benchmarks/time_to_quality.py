@@ -3,7 +3,7 @@ LOWERBOUND_DATA=... OMP_NUM_THREADS=1 python benchmarks/time_to_quality.py --min
 
 `ours` is what `lowerbound train mnist --minutes M` does; peers and controls are in `trained_peers.py` (`pip install
 diffusers torchcfm smalldiffusion denoising-diffusion-pytorch azula`, those that are asked for). All are judged alike, by
-samples of 16 steps of our default sampler, guided by early weights where a run has some, and by the bound of test images.
+samples of 16 steps of `dpm++sde`, guided by early weights where a run has some, and by the bound of test images.
 Rows go into OUT/rows.jsonl as they come; those that are there are not made again, and `--plot` draws them.
 """
 
@@ -33,6 +33,9 @@ from lowerbound.run.autoguided import for_samples
 from lowerbound.training.fit import fitted
 from lowerbound.training.folder import RunFolder
 from lowerbound.words.rounding import figure_text
+
+SAMPLER = lb.DPMSolverSDE(), 16
+"""And its steps: of all rows, whatever the default is on their day."""
 
 
 def main() -> None:
@@ -111,7 +114,7 @@ class Row:
 
 def judged(run: Run, dataset: lb.Dataset, judge: Judge, num_test: int) -> dict[str, float]:
     """Both figures."""
-    samples, _ = draw(for_samples(run), dataset, len(judge.held_out))
+    samples, _ = draw(for_samples(run), dataset, len(judge.held_out), run.diffusion.plan(*SAMPLER))
     quality = judge.quality(dataset.spec.encoding.encode(samples))
     scores = lb.score(run, dataset.examples[dataset.some("test", num_test)], lb.Effort(num_draws=16))
     bits, error = lb.mean_and_error(torch.from_numpy(scores.bits_per_dim))

@@ -21,6 +21,7 @@ OTHERS = {
     "dpm++": [{"multistep_order": 1}, {"multistep_order": 3}],
     "dpm++sde": [{"multistep_order": 1}],
     "unipc": [{"multistep_order": 1}, {"multistep_order": 3}],
+    "unipc-sde": [{"multistep_order": 1}],
     "adams-bashforth": [{"multistep_order": order} for order in (1, 2, 4)],
     "flow": [],
     "predictor-corrector": [{"num_corrections": 3, "snr": 0.3}, {"predictor": UniPC()}],

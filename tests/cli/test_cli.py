@@ -154,7 +154,7 @@ MISTAKES = {
     "a label that does not exist": (["sample", "{run}", "--label", "x"], "choose from 0, 1"),
     "an unknown file type": (["sample", "{run}", "-o", "{tmp}/a.jpg"], "give a name in .png"),
     "a folder that does not exist": (["sample", "{run}", "-o", "{tmp}/no/a.png"], "does not exist"),
-    "eta without DDIM": (["sample", "{run}", "--eta", "0.5"], "no effect on dpm++sde: it belongs to ddim"),
+    "eta without DDIM": (["sample", "{run}", "--eta", "0.5"], "no effect on unipc-sde: it belongs to ddim"),
     "eta out of range": (["sample", "{run}", "--sampler", "ddim", "--eta", "2"], "between 0"),
     "a run without evaluation": (["report", "{fresh}"], "no evaluation"),
     "trainings of a quick evaluation": (

@@ -104,7 +104,7 @@ def test_each_part_is_said_with_its_cost_then_printed_and_kept_before_the_next_b
     assert written[0] == ()
     assert "reconstruction" in said[1]
     assert written[1] == ("likelihood",)
-    assert said[2].startswith("samples: 20 samples, 25 calls each, about "), "some of them of early weights"
+    assert said[2].startswith("samples: 20 samples, 38 calls each, about "), "some of them of early weights"
     assert written[2] == ("likelihood",)
     assert written[3] == ("likelihood", "samples")
 

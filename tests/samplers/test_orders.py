@@ -11,7 +11,18 @@ from oracles import COVARIANCE, MEAN, WithMix, affine_map, double, gaussian, mix
 from lowerbound import grid
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.rng import Stream
-from lowerbound.samplers import DDIM, DPMSolver, ExponentialAdamsBashforth, Heun, ProbabilityFlow, UniPC, sample, start
+from lowerbound.samplers import (
+    DDIM,
+    DPMSolver,
+    DPMSolverSDE,
+    ExponentialAdamsBashforth,
+    Heun,
+    ProbabilityFlow,
+    UniPC,
+    UniPCSDE,
+    sample,
+    start,
+)
 from lowerbound.schedule import LinearGamma
 
 ORDERED = [sampler for sampler in EVERY_SAMPLER if sampler.order and not isinstance(sampler, ProbabilityFlow)]
@@ -108,7 +119,7 @@ def test_the_distribution_is_reached_with_the_declared_weak_order(stochastic):
     denoiser = WithMix(gaussian(LinearGamma(*ENDS)), 0.5)
     first, last = denoiser.schedule.level(1.0), denoiser.schedule.level(0.0)
     identity, errors = torch.eye(2, dtype=torch.float64), []
-    for num in (24, 48, 96):
+    for num in (192, 384):  # of a corrector, whose errors of two orders cancel in part, the lower one shows late
         sampler = replace(stochastic, churn=4 / num) if hasattr(stochastic, "churn") else stochastic
         offset, from_start, from_noise = affine_map(denoiser, sampler, grid.uniform(num + 1), denoise=False)
         initial = first.alpha**2 * COVARIANCE + first.sigma**2 * identity
@@ -117,3 +128,15 @@ def test_the_distribution_is_reached_with_the_declared_weak_order(stochastic):
         expected = last.alpha**2 * COVARIANCE + last.sigma**2 * identity
         errors.append(max((mean - last.alpha * MEAN).abs().max().item(), (covariance - expected).abs().max().item()))
     assert slopes(errors)[-1] == pytest.approx(sampler.order, abs=0.2), errors
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "predicted", "corrected"), [(16, 1.084, 1.043), (24, 1.044, 1.007), (32, 1.026, 0.998)]
+)
+def test_a_corrector_draws_variances_better_in_few_steps(num_steps, predicted, corrected):
+    """Those that `samplers.unipc` tells of."""
+    denoiser = Gaussian(double([0.0, 0.0]), torch.eye(2, dtype=torch.float64), LinearGamma(-9.7, 8.0))
+    for sampler, variance in ((DPMSolverSDE(), predicted), (UniPCSDE(), corrected)):
+        _, from_start, from_noise = affine_map(denoiser, sampler, grid.uniform(num_steps))
+        drawn = from_start @ from_start.mT + (from_noise @ from_noise.mT).sum(0)
+        torch.testing.assert_close(drawn, variance * torch.eye(2, dtype=torch.float64), atol=6e-4, rtol=0)

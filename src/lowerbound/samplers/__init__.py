@@ -7,7 +7,7 @@ from lowerbound.samplers.exponential import ExponentialAdamsBashforth
 from lowerbound.samplers.flow import ProbabilityFlow
 from lowerbound.samplers.multistep import DPMSolver, DPMSolverSDE
 from lowerbound.samplers.runge_kutta import Euler, Heun
-from lowerbound.samplers.unipc import UniPC
+from lowerbound.samplers.unipc import UniPC, UniPCSDE
 
 __all__ = [
     "DDIM",
@@ -22,6 +22,7 @@ __all__ = [
     "Setting",
     "State",
     "UniPC",
+    "UniPCSDE",
     "descend",
     "sample",
     "start",

@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import Tensor
+
 from lowerbound.denoiser import Denoiser
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import State
-from lowerbound.samplers.exponential import Multistep, add, advance, length, matching, moments
+from lowerbound.samplers.exponential import Multistep, Past, add, advance, length, matching, moments
 from lowerbound.schedule import Level
 
 MIDPOINT = (1.0, 0.5)
@@ -64,9 +66,14 @@ class DPMSolverSDE(Multistep):
 
     def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
         past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
-        step, weights = posterior(t, s), matching(MIDPOINT, past.places(t.gamma, s.gamma))
-        x = add(state.x * step.from_x_t, past.predictions, [step.from_x * weight for weight in weights])
-        return State(x.add_(noise.step(x, t.gamma, s.gamma), alpha=math.sqrt(step.variance)), past)
+        return State(advance_with_noise(state.x, past, t, s, noise), past)
+
+
+def advance_with_noise(x: Tensor, past: Past, t: Level, s: Level, noise: Noise) -> Tensor:
+    r"""The step of `DPMSolverSDE` with the predictions of `past`."""
+    step, weights = posterior(t, s), matching(MIDPOINT, past.places(t.gamma, s.gamma))
+    x = add(x * step.from_x_t, past.predictions, [step.from_x * weight for weight in weights])
+    return x.add_(noise.step(x, t.gamma, s.gamma), alpha=math.sqrt(step.variance))
 
 
 def averaging(h: float, at: Sequence[float]) -> list[float]:

@@ -9,16 +9,27 @@ $$x_t^{corrected} = x_t - \alpha_t \mathrm{expm1}(-h) \sum_j (w_j^{UniC} - w_j^{
 
 so that whatever else was done to $x_t$ in between stays. The paper's $B(h) = e^h - 1$, for a prediction of data
 $B = \mathrm{expm1}(-h)$, makes both integrals exact, save that of two predictions the first moment is 1/2.
+
+Of the reverse stochastic equation the step has noise, and the corrector the two predictions at the step's ends with equal
+weights; the scale of an average of predictions is that of `DPMSolverSDE`, $\alpha_t (1 - e^{-2h})$ (Xue et al. 2023,
+"SA-Solver: stochastic Adams solver for fast sampling of diffusion models", with $\tau = 1$). A prediction changes along a
+step by what the step's own noise tells of x, which no earlier predictions know: they can stand for how much it changes on
+the way, not for where to, and in steps as long as those of sixteen calls not for that either. Of Gaussian data the variance
+drawn in 16, 24 and 32 equal steps of $\gamma$ from 8 to -9.7 is 1.084, 1.044 and 1.026 of the true one without the
+corrector, 1.043, 1.007 and 0.998 with it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
+from typing import ClassVar
 
 from lowerbound.denoiser import Denoiser
 from lowerbound.rng import Noise
 from lowerbound.samplers.base import State
-from lowerbound.samplers.exponential import Multistep, add, advance, length
-from lowerbound.samplers.multistep import averaging
+from lowerbound.samplers.exponential import Multistep, add, advance, length, matching
+from lowerbound.samplers.multistep import MIDPOINT, advance_with_noise, averaging
 from lowerbound.schedule import Level
 
 
@@ -42,10 +53,42 @@ class UniPC(Multistep):
         x, x_hat, before = state.x, denoiser(state.x, t).x, state.memory
         if before.gammas:
             h, at = (before.gammas[0] - float(t.gamma)) / 2, before.places(before.gammas[0], t.gamma)
-            corrector, predictor = averaging(h, [1.0, *at]), [0.0, *averaging(h, at)]
-            scale = -t.alpha * math.expm1(-h)
-            change = [scale * (new - old) for new, old in zip(corrector, predictor, strict=True)]
-            x = add(x.clone(), [x_hat, *before.predictions], change)
+            change = _change(averaging(h, [1.0, *at]), averaging(h, at))
+            x = add(x.clone(), [x_hat, *before.predictions], [-t.alpha * math.expm1(-h) * weight for weight in change])
         past = before.then(t, x_hat, self.multistep_order)
         weights = averaging(length(t, s), past.places(t.gamma, s.gamma))
         return State(advance(x, t, s, past.predictions, weights), past)
+
+
+@dataclass(frozen=True)
+class UniPCSDE(Multistep):
+    r"""A step of `DPMSolverSDE`, and its corrector, the mean of the predictions at the step's two ends in the place of an
+    average of earlier ones (Xue et al. 2023).
+
+    Arguments:
+        multistep_order: the predictions that the predictor uses, 1 or 2.
+
+    Raises:
+        InputError: for another order.
+    """
+
+    most: ClassVar[int] = 2
+
+    @property
+    def order(self) -> int:
+        return 2
+
+    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
+        x, x_hat, before = state.x, denoiser(state.x, t).x, state.memory
+        if before.gammas:
+            at = before.places(before.gammas[0], t.gamma)
+            change = _change(matching(MIDPOINT, [1.0, 0.0]), matching(MIDPOINT, at))
+            scale = -t.alpha * math.expm1(float(t.gamma) - before.gammas[0])
+            x = add(x.clone(), [x_hat, *before.predictions], [scale * weight for weight in change])
+        past = before.then(t, x_hat, self.multistep_order)
+        return State(advance_with_noise(x, past, t, s, noise), past)
+
+
+def _change(corrector: Sequence[float], predictor: Sequence[float]) -> list[float]:
+    """Of the weights of predictions, the newest first, which the predictor had not."""
+    return [new - old for new, old in zip_longest(corrector, [0.0, *predictor], fillvalue=0.0)]

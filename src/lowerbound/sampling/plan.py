@@ -17,7 +17,7 @@ from lowerbound.words.brief import Brief
 
 GridName = Literal["visible", "time", "trailing", "gamma", "karras", "ddpm", "minimal-error", "minimal-bound"]
 GRIDS: tuple[str, ...] = get_args(GridName)
-DEFAULT_SAMPLER, DEFAULT_STEPS, DEFAULT_GRID = "dpm++sde", 16, "visible"
+DEFAULT_SAMPLER, DEFAULT_STEPS, DEFAULT_GRID = "unipc-sde", 24, "visible"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -13,7 +13,7 @@ from lowerbound.samplers.exponential import ExponentialAdamsBashforth
 from lowerbound.samplers.flow import ProbabilityFlow
 from lowerbound.samplers.multistep import DPMSolver, DPMSolverSDE
 from lowerbound.samplers.runge_kutta import Euler, Heun
-from lowerbound.samplers.unipc import UniPC
+from lowerbound.samplers.unipc import UniPC, UniPCSDE
 
 SAMPLERS: Mapping[str, Sampler] = {
     "ancestral": Ancestral(),
@@ -23,6 +23,7 @@ SAMPLERS: Mapping[str, Sampler] = {
     "dpm++": DPMSolver(),
     "dpm++sde": DPMSolverSDE(),
     "unipc": UniPC(),
+    "unipc-sde": UniPCSDE(),
     "adams-bashforth": ExponentialAdamsBashforth(),
     "flow": ProbabilityFlow(),
     "predictor-corrector": PredictorCorrector(),

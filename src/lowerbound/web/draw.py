@@ -19,7 +19,7 @@ from lowerbound.pictures.vectors import Limits as AxisLimits
 from lowerbound.run import Run
 from lowerbound.run.generate import network_calls, states
 from lowerbound.sampling import SAMPLERS, Plan
-from lowerbound.sampling.plan import GRIDS
+from lowerbound.sampling.plan import DEFAULT_SAMPLER, GRIDS
 from lowerbound.settings import check_choice
 from lowerbound.web.example import cells, names_of
 from lowerbound.web.framework import gradio
@@ -229,7 +229,7 @@ class DrawPanel:
 
     def _way(self, opened: Opened) -> list[Any]:
         return [
-            gradio.Dropdown(list(SAMPLERS), value="dpm++sde", label="Sampler"),
+            gradio.Dropdown(list(SAMPLERS), value=DEFAULT_SAMPLER, label="Sampler"),
             gradio.Slider(0, self.limits.most_steps, 0, step=1, label="Steps", info="0: as many as are advised"),
             gradio.Dropdown(list(GRID_NAMES), value="visible", label="Grid"),
             gradio.Slider(0, 10, 1, step=0.25, label="Guidance", info="1: none; needs a label"),

@@ -46,7 +46,7 @@ class Recipe:
     """
 
     run: str
-    sampler: str = "dpm++sde"
+    sampler: str = "unipc-sde"
     steps: int = 0
     grid: str = "visible"
     guidance: float = 1.0
