@@ -20,6 +20,7 @@ of order three pays at $\gamma_1 = 1$ and costs accuracy at 5 and at 8.
 """
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -87,6 +88,20 @@ class Multistep(Sampler):
     def init(self, x_t: Tensor) -> State:
         return State(x_t, Past())
 
+    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
+        x_hat = denoiser(state.x, t).x
+        x = self.corrected(state.x, x_hat, state.memory, t) if state.memory.gammas else state.x
+        past = state.memory.then(t, x_hat, self.multistep_order)
+        return State(self.advanced(x, past, t, s, noise), past)
+
+    def corrected(self, x: Tensor, x_hat: Tensor, before: Past, t: Level) -> Tensor:
+        """x at t, after a step, once the prediction there is known; as it is, of samplers without a corrector."""
+        return x
+
+    @abstractmethod
+    def advanced(self, x: Tensor, past: Past, t: Level, s: Level, noise: Noise) -> Tensor:
+        """x at s."""
+
 
 @dataclass(frozen=True)
 class ExponentialAdamsBashforth(Multistep):
@@ -105,11 +120,9 @@ class ExponentialAdamsBashforth(Multistep):
     multistep_order: MultistepOrder = 3
     most: ClassVar[int] = 4
 
-    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
+    def advanced(self, x: Tensor, past: Past, t: Level, s: Level, noise: Noise) -> Tensor:
         at = past.places(t.gamma, s.gamma)
-        weights = matching(moments(length(t, s), len(at)), at)
-        return State(advance(state.x, t, s, past.predictions, weights), past)
+        return advance(x, t, s, past.predictions, matching(moments(length(t, s), len(at)), at))
 
 
 def length(t: Level, s: Level) -> float:

@@ -20,10 +20,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from lowerbound.denoiser import Denoiser
 from lowerbound.reverse import posterior
 from lowerbound.rng import Noise
-from lowerbound.samplers.base import State
 from lowerbound.samplers.exponential import Multistep, Past, add, advance, length, matching, moments
 from lowerbound.schedule import Level
 
@@ -44,10 +42,8 @@ class DPMSolver(Multistep):
         InputError: for another order.
     """
 
-    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
-        weights = averaging(length(t, s), past.places(t.gamma, s.gamma))
-        return State(advance(state.x, t, s, past.predictions, weights), past)
+    def advanced(self, x: Tensor, past: Past, t: Level, s: Level, noise: Noise) -> Tensor:
+        return advance(x, t, s, past.predictions, averaging(length(t, s), past.places(t.gamma, s.gamma)))
 
 
 @dataclass(frozen=True)
@@ -64,16 +60,10 @@ class DPMSolverSDE(Multistep):
 
     most: ClassVar[int] = 2
 
-    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        past = state.memory.then(t, denoiser(state.x, t).x, self.multistep_order)
-        return State(advance_with_noise(state.x, past, t, s, noise), past)
-
-
-def advance_with_noise(x: Tensor, past: Past, t: Level, s: Level, noise: Noise) -> Tensor:
-    r"""The step of `DPMSolverSDE` with the predictions of `past`."""
-    step, weights = posterior(t, s), matching(MIDPOINT, past.places(t.gamma, s.gamma))
-    x = add(x * step.from_x_t, past.predictions, [step.from_x * weight for weight in weights])
-    return x.add_(noise.step(x, t.gamma, s.gamma), alpha=math.sqrt(step.variance))
+    def advanced(self, x: Tensor, past: Past, t: Level, s: Level, noise: Noise) -> Tensor:
+        step, weights = posterior(t, s), matching(MIDPOINT, past.places(t.gamma, s.gamma))
+        x = add(x * step.from_x_t, past.predictions, [step.from_x * weight for weight in weights])
+        return x.add_(noise.step(x, t.gamma, s.gamma), alpha=math.sqrt(step.variance))
 
 
 def averaging(h: float, at: Sequence[float]) -> list[float]:

@@ -23,18 +23,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import ClassVar
 
-from lowerbound.denoiser import Denoiser
-from lowerbound.rng import Noise
-from lowerbound.samplers.base import State
-from lowerbound.samplers.exponential import Multistep, add, advance, length, matching
-from lowerbound.samplers.multistep import MIDPOINT, advance_with_noise, averaging
+from torch import Tensor
+
+from lowerbound.samplers.exponential import Past, add, matching
+from lowerbound.samplers.multistep import MIDPOINT, DPMSolver, DPMSolverSDE, averaging
 from lowerbound.schedule import Level
 
 
 @dataclass(frozen=True)
-class UniPC(Multistep):
+class UniPC(DPMSolver):
     r"""UniP-p and UniC-p in data prediction with $B(h) = e^h - 1$ (Zhao et al. 2023; "bh2").
 
     Arguments:
@@ -49,19 +47,14 @@ class UniPC(Multistep):
     def order(self) -> int:
         return self.multistep_order + 1
 
-    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        x, x_hat, before = state.x, denoiser(state.x, t).x, state.memory
-        if before.gammas:
-            h, at = (before.gammas[0] - float(t.gamma)) / 2, before.places(before.gammas[0], t.gamma)
-            change = _change(averaging(h, [1.0, *at]), averaging(h, at))
-            x = add(x.clone(), [x_hat, *before.predictions], [-t.alpha * math.expm1(-h) * weight for weight in change])
-        past = before.then(t, x_hat, self.multistep_order)
-        weights = averaging(length(t, s), past.places(t.gamma, s.gamma))
-        return State(advance(x, t, s, past.predictions, weights), past)
+    def corrected(self, x: Tensor, x_hat: Tensor, before: Past, t: Level) -> Tensor:
+        h, at = (before.gammas[0] - float(t.gamma)) / 2, before.places(before.gammas[0], t.gamma)
+        change = _change(averaging(h, [1.0, *at]), averaging(h, at))
+        return add(x.clone(), [x_hat, *before.predictions], [-t.alpha * math.expm1(-h) * weight for weight in change])
 
 
 @dataclass(frozen=True)
-class UniPCSDE(Multistep):
+class UniPCSDE(DPMSolverSDE, order=2):
     r"""A step of `DPMSolverSDE`, and its corrector, the mean of the predictions at the step's two ends in the place of an
     average of earlier ones (Xue et al. 2023).
 
@@ -72,21 +65,11 @@ class UniPCSDE(Multistep):
         InputError: for another order.
     """
 
-    most: ClassVar[int] = 2
-
-    @property
-    def order(self) -> int:
-        return 2
-
-    def step(self, denoiser: Denoiser, state: State, t: Level, s: Level, noise: Noise) -> State:
-        x, x_hat, before = state.x, denoiser(state.x, t).x, state.memory
-        if before.gammas:
-            at = before.places(before.gammas[0], t.gamma)
-            change = _change(matching(MIDPOINT, [1.0, 0.0]), matching(MIDPOINT, at))
-            scale = -t.alpha * math.expm1(float(t.gamma) - before.gammas[0])
-            x = add(x.clone(), [x_hat, *before.predictions], [scale * weight for weight in change])
-        past = before.then(t, x_hat, self.multistep_order)
-        return State(advance_with_noise(x, past, t, s, noise), past)
+    def corrected(self, x: Tensor, x_hat: Tensor, before: Past, t: Level) -> Tensor:
+        at = before.places(before.gammas[0], t.gamma)
+        change = _change(matching(MIDPOINT, [1.0, 0.0]), matching(MIDPOINT, at))
+        scale = -t.alpha * math.expm1(float(t.gamma) - before.gammas[0])
+        return add(x.clone(), [x_hat, *before.predictions], [scale * weight for weight in change])
 
 
 def _change(corrector: Sequence[float], predictor: Sequence[float]) -> list[float]:
