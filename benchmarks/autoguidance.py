@@ -2,7 +2,8 @@
 
 All settings draw from the same noise, by the default sampler; each figure is a mean over so many draws of the same number of
 samples, against the same training examples, in the features that `lowerbound evaluate` uses, with its standard error over
-the draws. Calls are those of both weights. The first rows are held-out examples and the model alone, at 16 calls and at 32.
+the draws. Calls are those of both weights. The first rows are held-out examples and the model alone, by default and in twice
+the steps, the last ones scale 2 below gamma = 0 by other samplers in other numbers of steps (`--samplers`, `--steps`).
 """
 
 import math
@@ -18,7 +19,8 @@ from lowerbound.evaluate.judge import Judge
 from lowerbound.run import Run
 from lowerbound.run.autoguided import autoguided
 from lowerbound.run.generate import network_calls
-from lowerbound.sampling import Plan
+from lowerbound.sampling import SAMPLERS, Plan
+from lowerbound.sampling.plan import DEFAULT_STEPS
 from lowerbound.words.rounding import figure_text
 
 FIGURES = ("frechet", "precision", "coverage")
@@ -36,6 +38,8 @@ class Options:
     samples: int = 1000
     """Of each draw, at most as many as there are held-out examples."""
     draws: int = 1
+    samplers: tuple[str, ...] = ()
+    steps: tuple[int, ...] = (16, 24)
 
 
 def main(options: Options) -> None:
@@ -45,12 +49,17 @@ def main(options: Options) -> None:
     judge = Judge.of(dataset, space, options.samples)
     settings: dict[str, tuple[Run, Plan | None]] = {
         "the model alone": (run, None),
-        "the model alone, 32 steps": (run, run.diffusion.plan(num_steps=32)),
+        "the model alone, twice the steps": (run, run.diffusion.plan(num_steps=2 * DEFAULT_STEPS)),
         **{f"scale {scale:g}, gamma below 0": (autoguided(run, scale), None) for scale in options.scales},
         **{
             f"scale 2, gamma below {end:g}": (autoguided(run, interval=(-math.inf, end)), None)
             for end in options.below
             if end or 2.0 not in options.scales
+        },
+        **{
+            f"{name}, {num_steps} steps": (autoguided(run), run.diffusion.plan(SAMPLERS[name], num_steps))
+            for name in options.samplers
+            for num_steps in options.steps
         },
     }
     floor = judge.floor()
