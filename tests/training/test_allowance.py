@@ -7,6 +7,7 @@ import pytest
 from training.runs import ENOUGH_DRAWS, tiny_config, train_until
 
 from lowerbound.models import Diffusion
+from lowerbound.sampling.plan import DEFAULT_STEPS
 from lowerbound.training import allowance, train
 from lowerbound.training.allowance import Allowance
 from lowerbound.training.session import Session
@@ -74,7 +75,7 @@ def test_what_is_not_asked_for_takes_a_tenth_of_the_calls_of_given_steps(
     assert list(folder.samples.glob(f"*{steps}.png")) or steps not in expected
 
 
-@pytest.mark.parametrize(("seconds_per_call", "expected"), [(1e-6, 4), (0.0018, 3), (10.0, 1)])
+@pytest.mark.parametrize(("seconds_per_call", "expected"), [(1e-6, 4), (0.0288 / DEFAULT_STEPS, 3), (10.0, 1)])
 def test_the_last_picture_shows_as_many_samples_as_a_timed_run_affords(
     tmp_path, monkeypatch, seconds_per_call, expected
 ):
