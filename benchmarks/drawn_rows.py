@@ -5,7 +5,6 @@ quantiles, from 0.005 to 0.995, over 64 random directions (a sliced Wasserstein 
 of the variance drawn over the training rows' own. The first line is of as many training rows, drawn at random.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import numpy as np
 import tyro
 from ledger import print_table
 
-from lowerbound import generate, open_run
+from lowerbound import generate, mean_and_error, open_run
 from lowerbound.sampling import SAMPLERS, Plan
 from lowerbound.sampling.plan import DEFAULT_SAMPLER
 from lowerbound.words.rounding import figure_text
@@ -42,7 +41,6 @@ def main(options: Options) -> None:
     directions = rng.normal(size=(train.shape[1], NUM_DIRECTIONS))
     directions /= np.linalg.norm(directions, axis=0)
     mean, (variances, axes) = train.mean(0), np.linalg.eigh(np.cov(train.T))
-
     expected = np.quantile(train @ directions, PROBABILITIES, axis=0)
 
     def figures(draws: Iterable[np.ndarray]) -> list[str]:
@@ -50,8 +48,7 @@ def main(options: Options) -> None:
         for rows in draws:
             apart = np.abs(np.quantile(rows @ directions, PROBABILITIES, axis=0) - expected)
             found.append((apart.mean(), (((rows - mean) @ axes).var(0) / variances).mean()))
-        errors = np.std(found, 0, ddof=1) / math.sqrt(len(found))
-        return [figure_text(*each) for each in zip(np.mean(found, 0).tolist(), errors.tolist(), strict=True)]
+        return [figure_text(*mean_and_error(values)) for values in np.transpose(found)]
 
     def drawn(plan: Plan) -> Iterator[np.ndarray]:
         for seed in range(options.draws):

@@ -11,7 +11,7 @@ from lowerbound import grid
 from lowerbound.brownian import BrownianPath
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample, Stream
-from lowerbound.samplers import DDIM, Ancestral, DPMSolverSDE, sample
+from lowerbound.samplers import DDIM, Ancestral, DPMSolverSDE, UniPCSDE, sample
 from lowerbound.schedule import LinearGamma
 
 ENDS = (-6.0, 5.0)
@@ -72,7 +72,7 @@ def strong_slopes(sampler, make, counts=(16, 32), finest=256):
     return -np.diff(np.log2([(each - ends[-1]).square().mean().sqrt().item() for each in ends[:-1]]))
 
 
-@pytest.mark.parametrize("sampler", [DDIM(1.0), Ancestral("upper"), DPMSolverSDE(2)])
+@pytest.mark.parametrize("sampler", [DDIM(1.0), Ancestral("upper"), DPMSolverSDE(2), UniPCSDE()])
 def test_finer_grids_converge_along_the_path_with_strong_order_one(sampler):
     slopes = strong_slopes(sampler, lambda num: path(range(num), depth=16))
     assert slopes[-1] == pytest.approx(1, abs=0.25), slopes

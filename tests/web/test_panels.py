@@ -20,6 +20,7 @@ from lowerbound.rng import PerSample
 from lowerbound.run.autoguided import for_samples, planned_calls
 from lowerbound.run.generate import generate
 from lowerbound.sampling import SAMPLERS
+from lowerbound.sampling.plan import DEFAULT_GRID, DEFAULT_SAMPLER
 from lowerbound.scoring import score
 from lowerbound.web import draw as drawing
 from lowerbound.web import edit, estimators, framework, learn, likelihood, show
@@ -90,6 +91,11 @@ def test_a_table_of_points_holds_them_to_the_bit(moons, limits, tmp_path):
     rows = list(csv.reader(io.StringIO("\n".join(lines))))
     assert rows[0] == ["dimension 0", "dimension 1"]
     assert np.array_equal(np.array(rows[1:], frame.samples.dtype), frame.samples)
+
+
+def test_a_recipe_that_says_nothing_is_of_the_default_sampler():
+    """Which the page, shown before torch is imported, cannot ask for."""
+    assert (Recipe("digits").sampler, Recipe("digits").grid) == (DEFAULT_SAMPLER, DEFAULT_GRID)
 
 
 def test_an_address_carries_a_recipe():

@@ -26,6 +26,7 @@ from itertools import zip_longest
 
 from torch import Tensor
 
+from lowerbound.elementary import Scalar
 from lowerbound.samplers.exponential import Past, add, matching
 from lowerbound.samplers.multistep import MIDPOINT, DPMSolver, DPMSolverSDE, averaging
 from lowerbound.schedule import Level
@@ -49,8 +50,8 @@ class UniPC(DPMSolver):
 
     def corrected(self, x: Tensor, x_hat: Tensor, before: Past, t: Level) -> Tensor:
         h, at = (before.gammas[0] - float(t.gamma)) / 2, before.places(before.gammas[0], t.gamma)
-        change = _change(averaging(h, [1.0, *at]), averaging(h, at))
-        return add(x.clone(), [x_hat, *before.predictions], [-t.alpha * math.expm1(-h) * weight for weight in change])
+        change = _change(-t.alpha * math.expm1(-h), averaging(h, [1.0, *at]), averaging(h, at))
+        return add(x.clone(), [x_hat, *before.predictions], change)
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,11 @@ class UniPCSDE(DPMSolverSDE, order=2):
     """
 
     def corrected(self, x: Tensor, x_hat: Tensor, before: Past, t: Level) -> Tensor:
-        at = before.places(before.gammas[0], t.gamma)
-        change = _change(matching(MIDPOINT, [1.0, 0.0]), matching(MIDPOINT, at))
+        predictor = matching(MIDPOINT, before.places(before.gammas[0], t.gamma))
         scale = -t.alpha * math.expm1(float(t.gamma) - before.gammas[0])
-        return add(x.clone(), [x_hat, *before.predictions], [scale * weight for weight in change])
+        return add(x.clone(), [x_hat, *before.predictions], _change(scale, [0.5, 0.5], predictor))
 
 
-def _change(corrector: Sequence[float], predictor: Sequence[float]) -> list[float]:
-    """Of the weights of predictions, the newest first, which the predictor had not."""
-    return [new - old for new, old in zip_longest(corrector, [0.0, *predictor], fillvalue=0.0)]
+def _change(scale: Scalar, new: Sequence[float], old: Sequence[float]) -> list[Scalar]:
+    """Of the weights of predictions, the newest first, which the old average lacked."""
+    return [scale * (after - before) for after, before in zip_longest(new, [0.0, *old], fillvalue=0.0)]
