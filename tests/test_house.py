@@ -30,23 +30,34 @@ def room(module: str) -> str:
     return module.split(".")[1] if "." in module else "__init__"
 
 
+def modules() -> dict[str, Path]:
+    """The file of each module of the house but its face, whose names come in when they are asked for."""
+    files = {path: ("lowerbound", *path.relative_to(SOURCE).with_suffix("").parts) for path in SOURCE.rglob("*.py")}
+    names = {".".join(parts).removesuffix(".__init__"): path for path, parts in files.items()}
+    return {name: path for name, path in names.items() if name not in ("lowerbound", "lowerbound.__main__")}
+
+
+def imported() -> dict[str, set[str]]:
+    """Of each module those that it imports, within functions too."""
+    files = modules()
+    known: dict[str, set[str]] = {}
+    for own, path in files.items():
+        names = known.setdefault(own, set())
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lowerbound":
+                each = [f"{node.module}.{alias.name}" for alias in node.names]
+                names.update(name if name in files else node.module for name in each)
+            elif isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names if alias.name.split(".")[0] == "lowerbound")
+    return known
+
+
 def arrows() -> dict[str, set[str]]:
     """Of each package or top-level file, those that it imports."""
-    imports: dict[str, set[str]] = {}
-    for path in SOURCE.rglob("*.py"):
-        own = path.relative_to(SOURCE).parts[0].removesuffix(".py")
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            names = []
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "lowerbound":
-                whole = node.module == "lowerbound"
-                names = [f"lowerbound.{alias.name}" for alias in node.names] if whole else [node.module]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names if alias.name.split(".")[0] == "lowerbound"]
-            imports.setdefault(own, set()).update(room(name) for name in names)
-    for own, others in imports.items():
-        others.discard(own)
-    return {own: others for own, others in imports.items() if own not in ("__init__", "__main__")}
+    rooms: dict[str, set[str]] = {}
+    for own, names in imported().items():
+        rooms.setdefault(room(own), set()).update(room(name) for name in names)
+    return {own: others - {own} for own, others in rooms.items()}
 
 
 def code_lines(source: str) -> int:
@@ -79,6 +90,11 @@ def test_the_core_stays_short_enough_to_read():
 def test_no_circle_between_packages():
     order = list(TopologicalSorter(arrows()).static_order())
     assert set(ORDER) <= set(order)
+
+
+def test_no_circle_between_files():
+    """What a file says of another that knows it has no beginning, and neither can be read before the other."""
+    assert len(list(TopologicalSorter(imported()).static_order())) > 400
 
 
 def test_no_package_knows_what_is_made_of_it():

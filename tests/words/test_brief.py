@@ -14,7 +14,7 @@ from lowerbound.data.encoding import Affine
 from lowerbound.edit import round_trip
 from lowerbound.sampling.plan import Plan
 from lowerbound.scoring.bound import Scores
-from lowerbound.scoring.flow import DensityScores
+from lowerbound.scoring.density import DensityScores
 from lowerbound.words.brief import Brief
 
 DATA = Gaussian(torch.zeros(2), torch.eye(2), LinearGamma())

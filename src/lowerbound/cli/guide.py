@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data import Reading
-from lowerbound.data.conditions import condition_values
+from lowerbound.data.tables.condition_vectors import condition_values
 from lowerbound.errors import InputError, flag
 from lowerbound.guidance import AutoGuidance, ClassifierFree, ClassifierGuidance
 from lowerbound.run import Run, check_levels

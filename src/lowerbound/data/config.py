@@ -6,8 +6,13 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from lowerbound.data.series.clock import Irregular
-from lowerbound.errors import InputError
+from lowerbound.errors import InputError, flag
 from lowerbound.settings import Everyday
+
+TABLE_SETTINGS = ("columns", "ignore", "categorical", "condition_on", "skip_bad_rows")
+"""Settings that have an effect on every table, a file or a dataframe."""
+_ALWAYS = ("source", "conditional")
+"""Settings that have one on all data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,3 +112,19 @@ class DataConfig(Reading):
             raise InputError(f"--split-steps is {self.split_steps}: each part has at least one step")
         if self.condition_on or self.covariates:  # a condition that nobody learns from would be a column left out
             object.__setattr__(self, "conditional", True)
+
+    def check_effect(self, possible: tuple[str, ...], name: str) -> None:
+        """Refuse settings that have no effect on the data.
+
+        Arguments:
+            possible: the names of those that have one on data of their kind, besides those that always have.
+            name: of the data, for the message.
+
+        Raises:
+            InputError: if another one is given.
+        """
+        for field in fields(self):
+            if field.name not in (*_ALWAYS, *possible) and getattr(self, field.name) != field.default:
+                names = ", ".join(map(flag, possible))
+                would = " and ".join(names.rsplit(", ", 1)) + " would" if names else "no such setting applies"
+                raise InputError(f"{flag(field.name)} has no effect on {name}: {would}")

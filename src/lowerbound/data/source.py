@@ -8,7 +8,7 @@ from typing import Any
 from lowerbound.data import bundled
 from lowerbound.data.arrays.fields import SUFFIXES as FIELD_SUFFIXES
 from lowerbound.data.arrays.fields import is_zarr, read_fields
-from lowerbound.data.config import DataConfig, Reading
+from lowerbound.data.config import TABLE_SETTINGS, DataConfig, Reading
 from lowerbound.data.dataset import Dataset, Examples
 from lowerbound.data.images.tiff import SUFFIXES as TIFF_SUFFIXES
 from lowerbound.data.images.tiff import read_tiff
@@ -16,7 +16,7 @@ from lowerbound.data.listing import ARCHIVES
 from lowerbound.data.listing import IMAGES as IMAGE_SUFFIXES
 from lowerbound.data.mnist import binary_mnist, mnist
 from lowerbound.data.spec import DataSpec
-from lowerbound.errors import InputError, flag
+from lowerbound.errors import InputError
 from lowerbound.files.whole import names_in
 from lowerbound.words.nearest import nearest
 
@@ -29,8 +29,6 @@ NAMED = {
     "mnist": mnist,
     "binary-mnist": binary_mnist,
 }
-_ALWAYS = ("source", "conditional")
-"""Settings of all data."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +97,11 @@ HUB = Source(("image_size", "crop", "background", "skip_bad_files", "num_levels"
 HUB_PREFIX = "hf:"
 """How the name of a data set of the hub begins."""
 FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)
-_COLUMNS = ("columns", "ignore", "categorical", "condition_on", "skip_bad_rows")
 _MARKS = ("missing", "separator", "decimal", "header", "text_encoding", "date_format")
 _CUT = ("columns", "ignore", "window", "horizon", "stride", "split_steps")
 _TIMES = ("time", "series_id", "covariates", "irregular")
-TABLES = Source(_COLUMNS, _table)
-TEXTS = Source((*_COLUMNS, *_MARKS), _table)
+TABLES = Source(TABLE_SETTINGS, _table)
+TEXTS = Source((*TABLE_SETTINGS, *_MARKS), _table)
 SERIES = Source((*_CUT, *_TIMES, *_MARKS, "skip_bad_rows"), _series)
 """Of a table when `window` is given."""
 FILES = {
@@ -141,7 +138,7 @@ def open_dataset(source: Any, **settings: Any) -> Dataset:
 
         return from_dataframe(source, **settings).dataset()
     kind = _kind(config)
-    check_settings(config, kind, config.source)
+    config.check_effect(kind.settings, config.source)
     if kind is BUNDLED:
         return NAMED[config.source]()
     return _read(config, kind, None).dataset(config.num_levels)
@@ -155,15 +152,6 @@ def _check_names(settings: Iterable[str]) -> None:
             near = nearest(name, known)
             meant = f"did you mean {near}? There are" if near else "there are"
             raise InputError(f"data have no setting {name}: {meant} {', '.join(known)}")
-
-
-def check_settings(config: DataConfig, kind: Source, name: str) -> None:
-    """Refuse settings that have no effect on a kind of data, called by a name, with an InputError."""
-    for field in fields(config):
-        if field.name not in (*_ALWAYS, *kind.settings) and getattr(config, field.name) != field.default:
-            names = ", ".join(map(flag, kind.settings))
-            possible = " and ".join(names.rsplit(", ", 1)) + " would" if names else "no such setting applies"
-            raise InputError(f"{flag(field.name)} has no effect on {name}: {possible}")
 
 
 def read_examples(config: DataConfig, spec: DataSpec | None = None, reading: Reading | None = None) -> Examples:
@@ -195,7 +183,7 @@ def read_as(config: DataConfig, reading: Reading | None) -> DataConfig:
     """
     settings = {} if reading is None else reading.changed
     if settings:
-        check_settings(DataConfig(config.source, **settings), _kind(config), config.source)
+        DataConfig(config.source, **settings).check_effect(_kind(config).settings, config.source)
     return replace(config, **settings)
 
 

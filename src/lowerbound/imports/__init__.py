@@ -9,10 +9,11 @@ from lowerbound.errors import InputError
 from lowerbound.imports.adm import Adm
 from lowerbound.imports.diffusers import Diffusers
 from lowerbound.imports.edm import Edm
+from lowerbound.imports.family import Family, Stated, Subject
 from lowerbound.imports.files import load_tensors
 from lowerbound.imports.foreign import ForeignDenoiser
 from lowerbound.imports.score_sde import ScoreSde
-from lowerbound.imports.source import Family, Source, Stated, Subject
+from lowerbound.imports.source import Source
 from lowerbound.nn.size import check_size
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (Diffusers(), Adm(), Edm(), ScoreSde())}

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from lowerbound.errors import InputError
 from lowerbound.imports.conventions import Conventions
+from lowerbound.imports.family import Subject
 from lowerbound.imports.one_file import OfUNet, OneFile, Recipe, attention, layers, unchanged
 from lowerbound.imports.settings import check_steps, chosen, is_size
-from lowerbound.imports.source import Subject
 from lowerbound.imports.unet import ADM, Attention, Block, Sines, Style, UNet
 from lowerbound.schedule import betas, from_betas
 

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from lowerbound.errors import InputError
 from lowerbound.files.whole import file_hash
 from lowerbound.imports.conventions import Conventions, labels
+from lowerbound.imports.family import Family, Stated, Subject
 from lowerbound.imports.files import read_object, read_tensors
 from lowerbound.imports.schedulers import OF_SCORES, SCHEDULERS, built, conventions, library
 from lowerbound.imports.settings import is_size
-from lowerbound.imports.source import Family, Source, Stated, Subject
+from lowerbound.imports.source import Source
 from lowerbound.words.printable import printable
 
 NETWORKS = {"unet": "UNet2DModel", "transformer": "DiTTransformer2DModel"}

@@ -33,9 +33,9 @@ from torch import Tensor, nn
 
 from lowerbound.errors import InputError
 from lowerbound.imports.conventions import Around, Conventions, Preconditioned
+from lowerbound.imports.family import Subject
 from lowerbound.imports.one_file import OfUNet, OneFile, Recipe, attention, layers, unchanged
 from lowerbound.imports.settings import check_sizes, check_steps, number
-from lowerbound.imports.source import Subject
 from lowerbound.imports.unet import ADM, SCORE_SDE, Attention, Block, Fourier, Sines, Style, UNet
 from lowerbound.schedule import EDM, LinearBeta, Tabulated, geometric
 

@@ -13,7 +13,6 @@ and the same noise level is one of a schedule for x, which all of the library th
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +22,8 @@ from lowerbound.denoiser.base import Denoiser, Prediction, preserving
 from lowerbound.denoiser.network import one_device, takes
 from lowerbound.elementary import Scalar, expand
 from lowerbound.errors import InputError
+from lowerbound.imports.source import Source
 from lowerbound.schedule import RECTIFIED_FLOW, Level, Schedule
-
-if TYPE_CHECKING:
-    from lowerbound.imports.source import Source
 
 Target = Callable[[Level], tuple[Scalar, Scalar]]
 """Of a noise level p and q, by which the output is p x + q eps."""
@@ -79,7 +76,7 @@ class ForeignDenoiser(Denoiser):
     """
 
     rows_are_apart = True
-    source: "Source"
+    source: Source
     """What it was read from, if it was."""
 
     def __init__(

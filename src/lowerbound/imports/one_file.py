@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from lowerbound.errors import InputError
 from lowerbound.files.whole import file_hash
+from lowerbound.imports.family import Family, Kind, Stated, Subject
 from lowerbound.imports.files import check_names, read_object, read_tensors
 from lowerbound.imports.settings import MOST_PIXELS, is_size
-from lowerbound.imports.source import Family, Kind, Source, Stated, Subject
+from lowerbound.imports.source import Source
 from lowerbound.imports.unet import UNet
 from lowerbound.words.printable import printable
 

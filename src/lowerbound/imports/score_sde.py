@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from lowerbound.elementary import Scalar, exp, sqrt
 from lowerbound.errors import InputError
 from lowerbound.imports.conventions import Around, Conventions
+from lowerbound.imports.family import Subject
 from lowerbound.imports.files import only_tensors, read_values
 from lowerbound.imports.one_file import OfUNet, OneFile, Recipe, layers, unchanged
 from lowerbound.imports.settings import check_sizes, check_steps, number
-from lowerbound.imports.source import Subject
 from lowerbound.imports.unet import SCORE_SDE, Attention, Block, Fourier, Sines, UNet
 from lowerbound.schedule import LinearBeta, Scaling, betas, from_betas, geometric
 

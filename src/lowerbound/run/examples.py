@@ -12,9 +12,9 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from lowerbound.data import Examples, Levels, Reading, read_examples
-from lowerbound.data.conditions import condition_values
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
 from lowerbound.data.series.windows import Stored, Windows
+from lowerbound.data.tables.condition_vectors import condition_values
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample
 from lowerbound.run.opened import Run

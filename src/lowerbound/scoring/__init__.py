@@ -3,7 +3,8 @@
 from lowerbound.scoring.batches import score_batches
 from lowerbound.scoring.bound import AS_ADVISED, Scores, fit_threads_to, part_names, score
 from lowerbound.scoring.columns import kind_of, score_columns
-from lowerbound.scoring.flow import DensityScores, Flow, FlowSettings, flow_batch_size, score_density
+from lowerbound.scoring.density import DensityScores, flow_batch_size, score_density
+from lowerbound.scoring.flow import Flow, FlowSettings
 
 __all__ = [
     "AS_ADVISED",

@@ -1,6 +1,6 @@
 """The calibration of a flow in few calls on examples that a run held out."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +12,7 @@ from lowerbound.few_calls import FEWEST, FewCalls, calibrate
 from lowerbound.likelihood.density import ProbedFlow
 from lowerbound.run import Run
 from lowerbound.run.examples import batches
-
-if TYPE_CHECKING:
-    from lowerbound.scoring.flow import Flow
+from lowerbound.scoring.flow import Flow
 
 ENTRIES = 16_384
 """About how many entries of examples the flow is calibrated on: 256 images of 8 x 8."""
@@ -22,7 +20,7 @@ MOST_EXAMPLES, LEAST_EXAMPLES = 512, 64
 
 
 def calibrated(
-    run: Run, flow: "Flow", dequantizer: Dequantizer | None, *, conditional: bool, batch_size: int, seed: int
+    run: Run, flow: Flow, dequantizer: Dequantizer | None, *, conditional: bool, batch_size: int, seed: int
 ) -> FewCalls:
     """The rule of `flow.num_calls` calls, with its correction, from validation examples.
 

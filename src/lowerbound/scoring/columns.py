@@ -6,7 +6,7 @@ import numpy as np
 
 from lowerbound.run import Run
 from lowerbound.scoring.bound import Scores, part_names
-from lowerbound.scoring.flow import CORRECTIONS, DensityScores
+from lowerbound.scoring.density import CORRECTIONS, DensityScores
 from lowerbound.words.counts import counted
 from lowerbound.words.rounding import nine_digits
 

@@ -1,47 +1,34 @@
-"""Tables as examples: what each column is, found out over all of its rows, and the rows in double precision.
+"""Rows of a table as examples, in double precision."""
 
-A column is one of numbers, whole or not, of dates, of categories, or of truth values (`columns.Column`). What can't be
-learned from is refused, with what leaves it out: free texts, names of which no two are the same, the numbers of the rows,
-one value throughout, or nothing at all.
-"""
-
-import re
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.data.conditions import condition_vectors
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
 from lowerbound.data.directory import cache_directory
 from lowerbound.data.memory import allocate, file_of
 from lowerbound.data.spec import DataSpec
-from lowerbound.data.tables.arrow_values import floats, is_date, is_number, is_text, texts
+from lowerbound.data.tables.arrow_values import floats, is_date, is_number
 from lowerbound.data.tables.code import Code
 from lowerbound.data.tables.columns import Column
+from lowerbound.data.tables.condition_vectors import condition_vectors
 from lowerbound.data.tables.encoding import Columns
+from lowerbound.data.tables.recognition import category_names, recognised
 from lowerbound.data.tables.source import ArrowFile, ParquetFile, TableSource
 from lowerbound.data.tables.text import TextTable
 from lowerbound.errors import InputError
-from lowerbound.files.arrow import is_string, pc, where
+from lowerbound.files.arrow import pc, where
 from lowerbound.words.counts import counted
 from lowerbound.words.nearest import nearest
 from lowerbound.words.printable import printable
 
-TRUTH = ({"false", "true"}, {"no", "yes"})
-"""Pairs of words that are truth values."""
-MOST_CATEGORIES = 256
-"""Of a column of texts that is not named by --categorical."""
-_MOST_NAMED = 65_536
-"""Of one that is."""
-_NUMBER_WITH_A_SIGN = re.compile(r"([$€£¥]?)\s*[-+]?\d[\d.,']*\s*([%$€£¥]?)")
-_LIKE_A_DATE = re.compile(r"\d[-/. ]+\w+[-/. ]+\d|\d:\d\d")
-_FEWEST_COUNTED = 10
-"""Rows from which on a column that counts them is taken for their numbers, and one that rises with them for their times."""
+_FEWEST_TIMES = 10
+"""Rows from which on a column of dates that rises with them is taken for their times."""
 READERS: dict[str, Callable[..., TableSource]] = {
     **dict.fromkeys((".csv", ".tsv", ".tab", ".txt", ".dat", ".data"), TextTable),
     **dict.fromkeys((".parquet", ".pq"), ParquetFile),
@@ -75,7 +62,7 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
     conditioning = list(config.condition_on)
     if spec is not None and columns:
         conditioning = [column.name for column in spec.condition_columns if column.name in source.schema.names]
-    columns = columns or _recognised(source, config)
+    columns = columns or recognised(source, config)
     each = {column.name: column for column in columns}
     names = [name for name in source.schema.names if name not in conditioning]
     if not names:
@@ -134,7 +121,7 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
 def _order(columns: tuple[Column, ...], values: np.ndarray) -> str:
     """What is lost where rows follow one another in time, "" where they don't: whoever has series may not know of it."""
     for column, times in zip(columns, values.T, strict=True):
-        if column.kind == "date" and len(times) >= _FEWEST_COUNTED and (np.diff(times) > 0).all():
+        if column.kind == "date" and len(times) >= _FEWEST_TIMES and (np.diff(times) > 0).all():
             return (
                 f"order     rows follow one another in {printable(column.name)}, and each is learned as if it stood alone: "
                 "with --window they are series"
@@ -206,7 +193,7 @@ def _values(array: pa.Array, column: Column, source: TableSource, first_row: int
                 "number, which the run knows there"
             )
         return values
-    names, categories = _names(array), pa.array(column.categories, pa.string())
+    names, categories = category_names(array), pa.array(column.categories, pa.string())
     if column.kind == "boolean":  # true, True and TRUE are the same
         names, categories = pc.utf8_lower(names), pc.utf8_lower(categories)
     places = pc.index_in(names, categories)
@@ -234,13 +221,6 @@ def _check_zone(known: Column, column: Column, source: TableSource) -> None:
     )
 
 
-def _names(array: pa.Array) -> pa.Array:
-    """Values as the names of categories."""
-    if pa.types.is_boolean(array.type):
-        return pc.if_else(array, "True", "False")
-    return texts(array)
-
-
 def _conditions(
     columns: tuple[Column, ...], values: np.ndarray
 ) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray | None]:
@@ -259,146 +239,4 @@ def _check_complete(source: TableSource, columns: tuple[Column, ...], values: np
         raise InputError(
             f"{source.location(first_row + int(row))}, column {columns[index].name}: an entry is missing in a condition: "
             "leave out such rows, or the column in --condition-on"
-        )
-
-
-def _recognised(source: TableSource, config: DataConfig) -> tuple[Column, ...]:
-    """What the columns are, found out in one pass."""
-    finders = [
-        _Finder(source, column.name, column.type, column.name in config.categorical, column.name in config.columns)
-        for column in source.schema
-    ]
-    first_row = 0
-    for batch in source.batches():
-        for finder, array in zip(finders, batch.columns, strict=True):
-            finder.look(array, first_row)
-        first_row += batch.num_rows
-    if not first_row:
-        raise InputError(f"{source.name} holds no rows")
-    if first_row == 1:
-        raise InputError(f"{source.name} holds a single row: at least three are needed to learn from")
-    return tuple(finder.column for finder in finders)
-
-
-@dataclass
-class _Finder:
-    """What a column is, found out batch by batch.
-
-    Arguments:
-        source: the table, for messages.
-        name, type: of the column.
-        is_named: whether it is named as one of categories.
-        is_wanted: whether it is named as one to model.
-    """
-
-    source: TableSource
-    name: str
-    type: pa.DataType
-    is_named: bool
-    is_wanted: bool
-    _num_rows: int = 0
-    _num_there: int = 0
-    _names: dict[str, None] = field(default_factory=dict)
-    _is_whole: bool = True
-    _counts_rows: bool = True
-    _ends: list[float] = field(default_factory=list)
-    _last: float = float("nan")
-
-    def __post_init__(self):
-        kind = self.type
-        # whatever its values are, a dictionary is what libraries of dataframes make of categories
-        self._is_named_by_type = is_text(kind) or pa.types.is_dictionary(kind)
-        self._is_named = self.is_named or self._is_named_by_type
-        if not (
-            self._is_named or pa.types.is_boolean(kind) or is_number(kind) or is_date(kind) or pa.types.is_null(kind)
-        ):
-            raise self._refusal(f"is of type {kind}, which is not read")
-        if self.is_named and not (self._is_named_by_type or is_number(kind) or pa.types.is_boolean(kind)):
-            raise InputError(f"--categorical {self.name}: {self.source.name} has values of type {kind} there, no names")
-
-    def look(self, array: pa.Array, first_row: int) -> None:
-        """Go through the entries of a batch."""
-        self._num_rows += len(array)
-        # of views Arrow takes nothing away
-        present_values = (array.cast(pa.string()) if pa.types.is_string_view(array.type) else array).drop_null()
-        if pa.types.is_floating(self.type):
-            present_values = present_values.filter(pc.invert(pc.is_nan(present_values)))
-        self._num_there += len(present_values)
-        if not len(present_values):
-            return
-        if self._is_named or pa.types.is_boolean(self.type):
-            if len(self._names) <= _MOST_NAMED:
-                names = present_values.dictionary if pa.types.is_dictionary(self.type) else pc.unique(present_values)
-                used = texts(names).to_pylist() if is_text(self.type) else _names(names).to_pylist()
-                if pa.types.is_dictionary(self.type):
-                    present = set(pc.unique(present_values.indices).to_pylist())
-                    used = [name for code, name in enumerate(used) if code in present]
-                self._names.update(dict.fromkeys(used))
-            return
-        values = floats(array, self.name, self.source.location, first_row)
-        present = values[~np.isnan(values)]
-        self._ends += [float(present.min()), float(present.max())]
-        self._is_whole = self._is_whole and bool((present == np.rint(present)).all())
-        steps = np.diff(values, prepend=values[0] - 1 if first_row == 0 else self._last)
-        self._counts_rows = self._counts_rows and bool((steps == 1).all())
-        self._last = float(values[-1])
-
-    @property
-    def column(self) -> Column:
-        """What it is.
-
-        Raises:
-            InputError: if it can't be learned from.
-        """
-        if not self._num_there:
-            raise self._refusal(f"holds nothing: all {self._num_rows:,} entries are missing")
-        dtype = str(self.type)
-        if pa.types.is_boolean(self.type):
-            return self._truth(("False", "True"), dtype)
-        if self._is_named:
-            return self._category(dtype)
-        low, high = min(self._ends), max(self._ends)
-        if low == high:
-            raise self._refusal(f"has the same value, {self._shown(low)}, in every row: a constant has no density")
-        if is_date(self.type):
-            return Column(self.name, "date", dtype, format=self.source.formats.get(self.name, ""))
-        if self._is_whole and self._counts_rows and self._num_rows >= _FEWEST_COUNTED and not self.is_wanted:
-            raise self._refusal(f"counts the rows, from {low:g} to {high:g}", "keep it by naming it in --columns")
-        return Column(self.name, "integer" if self._is_whole else "real", dtype)
-
-    def _category(self, dtype: str) -> Column:
-        names = [*self._names]
-        if not pa.types.is_dictionary(self.type):  # whose order is somebody's choice
-            names.sort(key=None if is_text(self.type) else float)
-        if len(names) == 1:
-            raise self._refusal(f"has the same value, {names[0]!r:.60}, in every row: a constant has no density")
-        if {name.lower() for name in names} in TRUTH and len(names) == 2 and is_string(self.type):
-            return self._truth(tuple(sorted(names, key=lambda name: name.lower() in ("true", "yes"))), dtype)
-        most = _MOST_NAMED if self.is_named else MOST_CATEGORIES
-        if len(names) > most or (not self.is_named and 2 * len(names) > max(self._num_there, 8)):
-            number = f"{len(names):,}" if len(names) <= _MOST_NAMED else f"more than {_MOST_NAMED:,}"
-            instead = "" if self.is_named else f"if they are categories, give --categorical {self.name}"
-            if (signs := _NUMBER_WITH_A_SIGN.fullmatch(names[0])) and (sign := signs[1] or signs[2]):
-                instead = f"if they are numbers, write them without {sign}; {instead}"
-            elif _LIKE_A_DATE.search(names[0]):
-                instead = f"if they are dates, {self.source.dates}; {instead}"
-            raise self._refusal(
-                f"holds {number} different texts in {self._num_there:,} rows, such as {names[0]!r:.40}", instead
-            )
-        return Column(self.name, "categorical", dtype, tuple(names))
-
-    def _truth(self, names: tuple[str, ...], dtype: str) -> Column:
-        if len(self._names) < 2:
-            raise self._refusal(
-                f"has the same value, {next(iter(self._names))}, in every row: a constant has no density"
-            )
-        return Column(self.name, "boolean", dtype, names)
-
-    def _shown(self, value: float) -> str:
-        return str(pa.scalar(int(value * 1e6), pa.timestamp("us"))) if is_date(self.type) else f"{value:g}"
-
-    def _refusal(self, what: str, instead: str = "") -> InputError:
-        remedy = f"; {instead}" if instead else ""
-        return InputError(
-            f"{self.source.name}: column {self.name} {what}: leave it out with --ignore {self.name}{remedy}"
         )

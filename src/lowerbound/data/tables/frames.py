@@ -7,9 +7,8 @@ import narwhals as nw
 import numpy as np
 import pyarrow as pa
 
-from lowerbound.data.config import DataConfig
+from lowerbound.data.config import TABLE_SETTINGS, DataConfig
 from lowerbound.data.dataset import Examples
-from lowerbound.data.source import TABLES, check_settings
 from lowerbound.data.spec import DataSpec
 from lowerbound.data.tables.arrow_values import as_written, from_floats
 from lowerbound.data.tables.examples import examples, known_columns
@@ -38,7 +37,7 @@ def from_dataframe(frame: Any, spec: DataSpec | None = None, **settings: Any) ->
         InputError: if it is no dataframe, a column can't be used, or a value has no place, naming row and column.
     """
     config = DataConfig(NAME, **settings)
-    check_settings(config, TABLES, NAME)
+    config.check_effect(TABLE_SETTINGS, NAME)
     return examples(ArrowTable(_arrow(frame), NAME, config, known_columns(spec)), config, spec)
 
 
