@@ -1,35 +1,32 @@
 """A transformer beside the recipe's network at equal processor time: python benchmarks/networks.py --seconds 20
 
-Each network is trained by the recipe of its data, on the same fitted mixture or Gaussian where there is one, for as many
-steps as fit into so many seconds of one thread, by the time that its steps take here beforehand. Held-out bits per dimension
-of each seed's averaged weights at the end; beside them the mean of the paired differences from the recipe's network, with a
-standard error over test examples and seeds: below zero a transformer wins.
+Each network is trained as `train` would in so many seconds of one thread, by the recipe of its data, on the same fitted
+mixture or Gaussian where there is one, and judged by the weights that `train` keeps, those of the best held-out figure: bits
+per dimension of test examples for each seed, and the mean of the paired differences from the recipe's network, with a
+standard error over test examples and seeds. Below zero a transformer wins.
 """
 
 import dataclasses
 import math
-import time
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 import tyro
-from columns import TABLES, changed, trained
+from columns import TABLES, changed
+from ledger import processor_time
 
-from lowerbound import Effort, Stream, open_dataset, recipe
+import lowerbound as lb
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset
 from lowerbound.data.directory import data_directory
 from lowerbound.training import Config
-from lowerbound.training.build import build_model
-from lowerbound.training.trainer import Trainer
 from lowerbound.words.rounding import figure_text
 
 CALLS = 16
 """Network calls for the bound of an example."""
-PROBED = 12
-"""Steps by which a step is timed, the first two for nothing."""
 SIZES: dict[str, tuple[dict[str, int], ...]] = {
     "table": ({"width": 32, "depth": 2}, {"width": 64, "depth": 3}),
     "digits": ({"width": 64, "depth": 4, "patch": 2}, {"width": 64, "depth": 3, "patch": 1}),
@@ -63,52 +60,45 @@ def opened(name: str) -> tuple[Dataset, DataConfig]:
     if name == "etth1":
         path = str(data_directory() / "etth1.csv")
         data = DataConfig(path, window=96, horizon=24, split_steps=(8640, 2880, 2880), covariates=("hour", "weekday"))
-    return open_dataset(data), data
+    return lb.open_dataset(data), data
 
 
-def steps_in(config: Config, dataset: Dataset, seconds: float) -> int:
-    """How many steps take so many seconds of one thread."""
-    training = dataclasses.replace(config.training, minutes=None, steps=PROBED)
-    trainer = Trainer(dataclasses.replace(config, training=training), dataset)
-    times = [time.process_time() for _ in trainer.records()]
-    return max(1, round(seconds * (len(times) - 3) / (times[-1] - times[2])))
-
-
-def bits(trainer: Trainer, dataset: Dataset, num_examples: int) -> np.ndarray:
-    """Of test examples, per dimension."""
-    indices = dataset.some("test", num_examples)
-    x, cond = dataset.encoded(indices), dataset.cond(indices) if trainer.config.data.conditional else None
-    if dataset.spec.series is not None:
-        cond = dataset.cond(indices)
-    with torch.no_grad():
-        bound = trainer.model.given(cond, dataset.spec.observed(x)).elbo(x, Stream(1), Effort(CALLS))
-    nats = bound.nats.double() + dataset.spec.encoding.log_det(x)
-    return (-nats / bound.num_dims / math.log(2)).numpy()
+def bits(config: Config, dataset: Dataset, seed: int, num_examples: int, out: Path) -> tuple[int, np.ndarray]:
+    """The steps of a training, and bits per dimension of test examples."""
+    training = dataclasses.replace(config.training, seed=seed)
+    folder = lb.train(dataclasses.replace(config, training=training), dataset, out, show_progress=False)
+    run = lb.open_run(folder.path)
+    rows = dataset.some("test", num_examples)
+    cond = dataset.cond(rows) if config.data.conditional or dataset.spec.series is not None else None
+    scores = lb.score(run, dataset.examples[rows], lb.Effort(CALLS), cond=cond, numbers=rows)
+    return max(record["step"] for record in folder.read_log()), scores.bits_per_dim
 
 
 def main(options: Options) -> None:
     """Print a row for each network."""
-    torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     print("| data | network | steps | bits/dim of each seed | less the recipe's |\n|---|---|---|---|---|", flush=True)
     for name in options.data:
         dataset, data = opened(name)
-        config, other = recipe(dataset, data), recipe(dataset, data, network="transformer")
-        kind = f"{config.network.kind} {config.network.width}"
-        networks = {kind: config}
+        minutes = options.seconds / 60
+        config, other = lb.recipe(dataset, data, minutes), lb.recipe(dataset, data, minutes, network="transformer")
+        networks = {f"{config.network.kind} {config.network.width}": config}
         for sizes in SIZES.get(name, SIZES["table"]):
             of = ", ".join(f"{key} {value}" for key, value in sizes.items())
             networks[f"transformer, {of}"] = changed(other, "network", **sizes)
         ours: np.ndarray | None = None
-        for network, changed_config in networks.items():
-            steps = steps_in(changed_config, dataset, options.seconds)
-            runs = (trained(changed_config, dataset, steps, seed, build_model) for seed in range(options.seeds))
-            each = np.stack([bits(run, dataset, options.examples) for run in runs])
+        for network, its_config in networks.items():
+            with TemporaryDirectory() as folder, processor_time():
+                runs = [
+                    bits(its_config, dataset, seed, options.examples, Path(folder) / str(seed))
+                    for seed in range(options.seeds)
+                ]
+            each = np.stack([values for _, values in runs])
             ours = each if ours is None else ours
             less = (each - ours).mean(0)
             spread = math.hypot(less.std(ddof=1) / len(less) ** 0.5, _of_seeds(each), _of_seeds(ours))
             difference = "" if each is ours else figure_text(less.mean(), spread)
-            means = ", ".join(f"{value:.4f}" for value in each.mean(1))
+            steps, means = ", ".join(f"{steps:,}" for steps, _ in runs), ", ".join(f"{v:.4f}" for v in each.mean(1))
             print(f"| {name} | {network} | {steps} | {means} | {difference} |", flush=True)
 
 
