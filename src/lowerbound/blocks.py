@@ -5,9 +5,14 @@ r"""What the entries of x are where they are of several kinds, as in a row of a 
 | `Real` | 1 | any number |
 | `Grid` | 1 | $c_k = c_0 + k d$, k a whole number, between two ends or without |
 | `Choice` | K | $s e_k$, one of K categories |
+| `ChoiceOrReal` | K + 2 | $s e_k$, one of K values or none of them, and $z$: any number if none, noise of N(0, 1) if one |
 
 The values of a grid and of a choice are discrete: they have probabilities, and a real number has a density. The categories
 of a choice are $s \sqrt 2 = 2$ apart, as two levels are.
+
+A number that is one and the same value in a share of the rows has a probability there, and a density elsewhere. Noise stands
+for the number where it is that value, and $\log P(v) \ge E_z [\log p(e_k, z) - \log N(z; 0, 1)]$, with equality for a model
+that knows that nothing depends on z.
 """
 
 import functools
@@ -20,6 +25,7 @@ from jaxtyping import Bool, Float64, Int
 from torch import Tensor
 
 from lowerbound.errors import InputError
+from lowerbound.rng import Noise
 from lowerbound.words.brief import Brief
 
 ONE_HOT = math.sqrt(2)
@@ -80,7 +86,29 @@ class Choice:
         return self.num_categories
 
 
-Block: TypeAlias = Real | Grid | Choice
+@dataclass(frozen=True)
+class ChoiceOrReal:
+    """One of K values, or a real number.
+
+    Arguments:
+        num_values: K.
+
+    Raises:
+        InputError: if there are none.
+    """
+
+    num_values: int
+
+    def __post_init__(self):
+        if self.num_values < 1:
+            raise InputError(f"a choice of {self.num_values} values or a number: there is at least one of the first")
+
+    @property
+    def width(self) -> int:
+        return self.num_values + 2
+
+
+Block: TypeAlias = Real | Grid | Choice | ChoiceOrReal
 Blocks: TypeAlias = tuple[Block, ...]
 
 
@@ -89,13 +117,14 @@ class Layout(Brief):
     """Where the entries of blocks are, all of a kind together.
 
     Arguments:
-        reals: those of real numbers.
+        reals: those of real numbers, the ones of a `ChoiceOrReal` last.
         grids: those on grids.
         origin, spacing, lowest, highest: of each grid, the last two the ends of k, infinite where it has none.
         choices: those of each choice, one after another up to the largest K; beyond a choice's own its first again.
         beyond: where they are beyond.
         chosen, own: the entries of all choices, and where they stand among `choices`, flattened.
         first: of each block.
+        optional, is_number: of each `ChoiceOrReal` the entry of its number, and the one that is chosen where it is a number.
     """
 
     reals: Int[Tensor, "num_reals"]
@@ -109,6 +138,8 @@ class Layout(Brief):
     chosen: Int[Tensor, "num_chosen"]
     own: Int[Tensor, "num_chosen"]
     first: Int[Tensor, "num_blocks"]
+    optional: Int[Tensor, "num_optional"]
+    is_number: Int[Tensor, "num_optional"]
 
 
 @functools.lru_cache(maxsize=64)
@@ -116,10 +147,14 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
     """The layout of blocks on a device."""
     first = [sum(block.width for block in blocks[:number]) for number in range(len(blocks))]
     placed = list(zip(first, blocks, strict=True))
-    reals = [at for at, block in placed if isinstance(block, Real)]
     grids = [(at, block) for at, block in placed if isinstance(block, Grid)]
-    choices = [(at, block) for at, block in placed if isinstance(block, Choice)]
-    most = max((block.width for _, block in choices), default=0)
+    is_number = [at + block.num_values for at, block in placed if isinstance(block, ChoiceOrReal)]
+    optional = [at + 1 for at in is_number]
+    reals = [at for at, block in placed if isinstance(block, Real)] + optional
+    # where a choice begins, and how many categories it has
+    choices = [(at, block.width) for at, block in placed if isinstance(block, Choice)]
+    choices += [(at, block.num_values + 1) for at, block in placed if isinstance(block, ChoiceOrReal)]
+    most = max((width for _, width in choices), default=0)
     ends = [(-math.inf, math.inf) if b.num_levels is None else (0.0, b.num_levels - 1.0) for _, b in grids]
     numbers = {
         "origin": [block.origin for _, block in grids],
@@ -128,8 +163,8 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
         "highest": [high for _, high in ends],
     }
     # each on the device by name, that they have numbers also where a network is made without
-    places = torch.tensor([[at + k * (k < block.width) for k in range(most)] for at, block in choices], device=device)
-    beyond = torch.tensor([[k >= block.width for k in range(most)] for _, block in choices], device=device).bool()
+    places = torch.tensor([[at + k * (k < width) for k in range(most)] for at, width in choices], device=device)
+    beyond = torch.tensor([[k >= width for k in range(most)] for _, width in choices], device=device).bool()
     return Layout(
         reals=torch.tensor(reals, dtype=torch.long, device=device),
         grids=torch.tensor([at for at, _ in grids], dtype=torch.long, device=device),
@@ -138,6 +173,8 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
         chosen=places[~beyond].long(),
         own=(~beyond).flatten().nonzero()[:, 0],
         first=torch.tensor(first, dtype=torch.long, device=device),
+        optional=torch.tensor(optional, dtype=torch.long, device=device),
+        is_number=torch.tensor(is_number, dtype=torch.long, device=device),
         **{name: torch.tensor(each, dtype=torch.float64, device=device) for name, each in numbers.items()},
     )
 
@@ -145,6 +182,16 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
 def num_entries(blocks: Blocks) -> int:
     """D, the entries of x."""
     return sum(block.width for block in blocks)
+
+
+def with_noise(x: Tensor, blocks: Blocks, noise: Noise) -> Tensor:
+    """x, (B, D), with noise anew in the place of numbers that are one of the values of a `ChoiceOrReal`."""
+    at = layout(blocks, x.device)
+    if not len(at.optional):
+        return x
+    numbers = x[:, at.optional]
+    is_value = x[:, at.is_number] < ONE_HOT / 2  # and not of a missing one, which is NaN
+    return x.index_copy(1, at.optional, torch.where(is_value, noise.normal(numbers), numbers))
 
 
 def check_values(x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> None:

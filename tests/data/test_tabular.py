@@ -120,14 +120,6 @@ def test_what_is_recorded_to_a_unit_is_told_as_a_density_over_it():
     assert code_of(INTEGER, np.arange(9)).log_slope(np.zeros((2, 1))).tolist() == [0, 0]
 
 
-def test_a_repeated_value_is_told_of():
-    values = np.where(RNG.random(1000) < 0.4, 0.0, np.abs(NORMAL) ** 3)
-    rows = Examples("zeros", np.stack([values, NORMAL], 1), "ND", columns=(REAL, dataclasses.replace(REAL, name="c")))
-    with pytest.warns(UserWarning, match=r"repeated in a \(\d+% are 0\): .*gamma_min"):
-        dataset = rows.dataset()
-    assert "% are 0" in describe(dataset)
-
-
 def test_a_table_goes_there_and_back():
     dataset = table().dataset()
     encoding = dataset.spec.encoding

@@ -7,7 +7,7 @@ import torch
 from oracles import double, draw
 
 from lowerbound import GaussianMixture, LevelPosterior, LinearGamma, NetworkDenoiser, Stream, elbo
-from lowerbound.blocks import ONE_HOT, Choice, Grid, Real, check_values
+from lowerbound.blocks import ONE_HOT, Choice, ChoiceOrReal, Grid, Real, check_values
 from lowerbound.discrete import LevelDenoiser, discrete_log_prob
 from lowerbound.errors import InputError
 from lowerbound.likelihood import GaussianDecoder, end_terms
@@ -72,6 +72,32 @@ def test_the_bound_of_the_exact_denoiser_is_the_log_probability(has_gaps):
     assert error < 0.06
     assert abs(gap.mean()) < 3 * error + 0.01
     assert torch.equal(bound.num_dims, observed[:, [0, 3, 4, 5]].sum(1).to(x))
+
+
+def test_the_bound_of_one_value_or_a_number_is_a_log_probability_or_a_log_density():
+    """0 with probability 0.3, N(-0.5, 0.4^2) with 0.5 and N(1, 0.2^2) with 0.2, and a flag that says which of these."""
+    blocks = (ChoiceOrReal(1), Choice(2))
+    weights, means, stds = double([0.3, 0.5, 0.2]), double([0.0, -0.5, 1.0]), double([1.0, 0.4, 0.2])
+    centres = [[*one_hot(k > 0, 2), m, *one_hot(k > 1, 2)] for k, m in enumerate(means.tolist())]
+    covariances = torch.zeros(3, 5, 5, dtype=torch.float64)
+    covariances[:, 2, 2] = stds**2
+    truth = GaussianMixture(weights, double(centres), covariances, NARROW)
+    x = truth.sample(1500, Stream(0))
+    x[:, [0, 1, 3, 4]] = x[:, [0, 1, 3, 4]].mul(1e6).round().div(1e6)
+    decoder = BlockDecoder(blocks)
+    bound = elbo(truth, decoder, x, noise=Stream(1), num_times=64)
+    which = (x[:, 1] > 0).long() + (x[:, 4] > 0).long()
+    log_normal = -0.5 * ((x[:, 2] - means[which]) / stds[which]) ** 2 - (stds[which] * math.sqrt(2 * math.pi)).log()
+    is_value = which == 0
+    of_noise = -0.5 * (x[:, 2] ** 2 + math.log(2 * math.pi)) * is_value  # which is taken out again
+    gap = weights[which].log() + log_normal * ~is_value - (bound.nats - of_noise)
+    error = gap.std() / len(x) ** 0.5
+    assert error < 0.05
+    assert abs(gap.mean()) < 3 * error + 0.01
+    assert bound.num_dims.tolist() == [2.0] * len(x)
+    assert decoder.measure == "probabilities and densities"
+    density = discrete_log_prob(truth, x[:6], BlockDequantizer(decoder), noise=Stream(2), tolerance=1e-3)
+    assert density.num_dims.tolist() == [2.0] * 6
 
 
 def test_a_worse_denoiser_has_a_worse_bound():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from runs import measure_little
 
-from lowerbound import Stream, generate, impute, open_run, score, score_density
+from lowerbound import Effort, Stream, generate, impute, open_run, score, score_density
 from lowerbound.auditing import audit
 from lowerbound.baselines import independent_columns, yardstick
 from lowerbound.blocks import Grid, Real
@@ -203,6 +203,80 @@ def test_independent_columns_know_the_truth_of_independent_columns():
     assert abs(found.bits_per_dim - expected) < 4 * found.standard_error
     with pytest.raises(InputError, match="at least 2"):
         independent_columns(dataset, test, test[:1])
+
+
+def test_independent_columns_know_the_truth_of_a_value_or_a_number():
+    rng, num_rows = np.random.default_rng(0), 6000
+    is_dry = rng.random(num_rows) < 0.7
+    rain = np.where(is_dry, 0.0, rng.normal(3.0, 0.5, num_rows))
+    height = rng.standard_normal(num_rows)
+    dataset = Examples("made", np.stack([height, rain], 1), "ND", columns=(COLUMNS[1], COLUMNS[4])).dataset()
+    share, normal = is_dry.mean(), 0.5 * math.log(2 * math.pi * math.e)
+    of_rain = -share * math.log(share) - (1 - share) * (math.log(1 - share) - normal - math.log(0.5))
+    test = np.arange(num_rows)
+    found = independent_columns(dataset, test, test)
+    assert abs(found.bits_per_dim - (normal + of_rain) / 2 / math.log(2)) < 4 * found.standard_error
+
+
+@pytest.fixture(scope="module")
+def rainy(tmp_path_factory) -> tuple[Run, Dataset, float]:
+    """Wind, and rain that the more wind the likelier there is; and the mean bits of test rows under the truth."""
+    rng, num_rows = np.random.default_rng(0), 2000
+    wind = rng.standard_normal(num_rows)
+    chance = 1 / (1 + np.exp(-2 * wind))
+    rains = rng.random(num_rows) < chance
+    rain = np.where(rains, 3 + wind + 0.5 * rng.standard_normal(num_rows), 0.0)
+    nats = (wind**2 + math.log(2 * math.pi)) / 2
+    density = -((rain - 3 - wind) ** 2) / 0.5 - math.log(0.5 * math.sqrt(2 * math.pi))
+    nats -= np.where(rains, np.log(chance) + density, np.log1p(-chance))
+    dataset = Examples("weather", np.stack([wind, rain], 1), "ND", columns=(COLUMNS[1], COLUMNS[4])).dataset()
+    with pytest.MonkeyPatch.context() as patch:
+        measure_little(patch)
+        out = tmp_path_factory.mktemp("rainy")
+        folder = train(tiny(dataset, 60), dataset, out, say=lambda line: None, show_progress=False)
+    return open_run(folder.path), dataset, float(nats[dataset.test].mean() / 2 / math.log(2))
+
+
+def test_rain_has_the_bits_that_the_truth_needs(rainy, all_sizes):
+    run, dataset, truth = rainy
+    raw = dataset.examples[dataset.test]
+    scores = score(run, raw, Effort(32))
+    error = scores.bits_per_dim.std() / len(raw) ** 0.5
+    assert truth - 4 * error < scores.bits_per_dim.mean() < truth + 4 * error + 0.1
+    flow = score_density(run, raw[:20], Flow(tolerance=0.01))
+    assert abs(flow.bits_per_dim.mean() - scores.bits_per_dim[:20].mean()) < 0.5
+    assert scores.kind.endswith("of probabilities and densities)")
+
+
+def test_dry_days_are_drawn_as_often_as_there_are(rainy):
+    run, dataset, _ = rainy
+    drawn = generate(run, 1000, seed=1)[:, 1]
+    share = (dataset.examples[:, 1] == 0).mean()
+    assert abs((drawn == 0).mean() - share) < 4 * (share * (1 - share) / 1000) ** 0.5 + 0.03
+    assert (np.abs(drawn[drawn != 0] - 3) < 6).all()
+
+
+def test_days_that_are_filled_in_are_dry_where_there_is_no_wind(rainy):
+    run, *_ = rainy
+    raw = np.array([[-2.0, np.nan], [2.0, np.nan]])
+    samples = impute(run, raw, ~np.isnan(raw), num_samples=60, num_steps=20).samples[..., 1]
+    calm, windy = (samples == 0).mean(1)
+    assert calm > 0.85
+    assert windy < 0.15
+
+
+def test_training_sees_other_noise_in_the_place_of_a_value_each_time(rainy, monkeypatch):
+    _, dataset, _ = rainy
+    seen = []
+    trainer = Trainer(tiny(dataset, 2), dataset)
+    monkeypatch.setattr(type(trainer.model), "loss", lambda model, x, draw: seen.append(x) or 1 / 0)
+    of_values = np.flatnonzero(dataset.examples[:, 1] == 0)[:8]
+    for seed in (0, 1):
+        with pytest.raises(ZeroDivisionError):
+            trainer._losses(of_values, torch.zeros(8), torch.ones(8), torch.arange(8) + 100 * seed)
+    first, second = seen
+    assert torch.equal(first[:, :3], second[:, :3])
+    assert (first[:, 3] != second[:, 3]).all()
 
 
 @pytest.mark.parametrize("model", ["vae", "flow", "autoregressive", "gan"])

@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from lowerbound.blocks import Choice, Real
+from lowerbound.data.parts import numbers_of_content
 from lowerbound.errors import InputError
 from lowerbound.gradient import values_and_gradient
 from lowerbound.models import Effort
 from lowerbound.run import Run
-from lowerbound.run.examples import numbers_of_content
 from lowerbound.run.generate import generate
 from lowerbound.samplers.flow import ProbabilityFlow
 from lowerbound.sampling.plan import make_plan

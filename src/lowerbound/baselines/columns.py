@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from lowerbound.baselines.splits import EXACT, Baseline
-from lowerbound.blocks import Block, Choice, Grid
+from lowerbound.blocks import Block, Choice, ChoiceOrReal, Grid, Real
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.files.records import Measured
@@ -13,8 +13,8 @@ from lowerbound.likelihood.decoder import log_interval
 
 def independent_columns(dataset: Dataset, train: np.ndarray, test: np.ndarray) -> Baseline:
     """Independent columns of a table, each by its block: a real number by a Gaussian of its x, a grid without ends by that
-    Gaussian's mass on each place, levels and categories by their frequencies, $(n_k + 1) / (N + K)$. What is missing does
-    not count.
+    Gaussian's mass on each place, levels and categories by their frequencies, $(n_k + 1) / (N + K)$, and what is one of some
+    values or a number by the one and the other. What is missing does not count.
 
     dataset: of a table.
     train, test: the numbers of the rows that it is fitted to and scored on.
@@ -39,6 +39,13 @@ def independent_columns(dataset: Dataset, train: np.ndarray, test: np.ndarray) -
 
 def _log_prob_of_block(block: Block, fitted: np.ndarray, scored: np.ndarray) -> np.ndarray:
     """Log probabilities, or densities of x, of one block."""
+    if isinstance(block, ChoiceOrReal):
+        kinds, number = Choice(block.num_values + 1), slice(block.num_values + 1, None)
+        seen_one, is_one = (x[:, block.num_values] > 0 for x in (fitted, scored))
+        of_numbers = -(scored[:, -1] ** 2 + np.log(2 * np.pi)) / 2  # of the noise in the place of one, as it is
+        if seen_one.sum() > 1:
+            of_numbers[is_one] = _log_prob_of_block(Real(), fitted[seen_one, number], scored[is_one, number])
+        return _log_prob_of_block(kinds, fitted[:, :-1], scored[:, :-1]) + of_numbers
     num = block.width if isinstance(block, Choice) else block.num_levels if isinstance(block, Grid) else None
     if num is not None:
         assert isinstance(block, Choice | Grid)

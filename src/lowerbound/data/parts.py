@@ -5,10 +5,12 @@ their means and s the share of the second: $m = m_1 + s d$ and $v = (1 - s) v_1 
 """
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Int, Num
 
 from lowerbound.data.memory import file_of, release
 from lowerbound.data.series.windows import Stored
@@ -28,6 +30,11 @@ def parts(examples: Stored) -> Iterator[tuple[slice, np.ndarray]]:
         values = examples[part]
         yield part, values
         release(values)
+
+
+def numbers_of_content(raw: Num[np.ndarray, "num_examples *shape"]) -> Int[np.ndarray, " num_examples"]:
+    """A number for each example that the example alone determines, by which it has its noise, from 0 to 2^32 - 1."""
+    return np.array([zlib.crc32(example.tobytes()) for example in np.ascontiguousarray(raw)], dtype=np.int64)
 
 
 def gathered(examples: Stored, indices: np.ndarray) -> np.ndarray:

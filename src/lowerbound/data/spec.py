@@ -125,7 +125,7 @@ class DataSpec(Brief):
         if discrete:
             named = ", ".join(discrete[:5]) + ", ..." * (len(discrete) > 5)
             raise InputError(
-                f"{self.name} has columns of levels or categories ({named}), which {what} does not take: a diffusion model "
+                f"{self.name} has columns of levels, categories or values with a probability of their own ({named}), which {what} does not take: a diffusion model "
                 "does, to train, evaluate, score, sample and impute; for anything else leave these columns out"
             )
 

@@ -30,7 +30,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from torch.distributions import Distribution
 
 from lowerbound.data import Dataset
-from lowerbound.data.parts import num_observed
+from lowerbound.data.parts import num_observed, numbers_of_content
 from lowerbound.errors import InputError
 from lowerbound.estimator.distribution import Rows
 from lowerbound.estimator.rows import (
@@ -47,7 +47,6 @@ from lowerbound.estimator.weights import divided
 from lowerbound.files.whole import write_file
 from lowerbound.models import Effort
 from lowerbound.run import Run, open_run
-from lowerbound.run.examples import numbers_of_content
 from lowerbound.run.generate import generate
 from lowerbound.run.impute import impute
 from lowerbound.scoring import score, score_density

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lowerbound.blocks import Real
+from lowerbound.blocks import layout
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.evaluate.part import Figures
@@ -112,7 +112,7 @@ def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
     per_bit = 2 * math.log(2) / (profile.gamma[1] - profile.gamma[0])
     blocks = run.spec.blocks
     # the noise of levels and categories is known there, as it should be: all error is that of real numbers
-    num_real = math.prod(dataset.shape) if blocks is None else sum(isinstance(block, Real) for block in blocks)
+    num_real = math.prod(dataset.shape) if blocks is None else len(layout(blocks, x.device).reals)
     return Diagnosis(
         prior=Measured.of(profile.prior),
         reconstruction=Measured.of(profile.reconstruction),

@@ -7,12 +7,13 @@ With $y = x_{t_0} / \alpha_0$ and $r_0 = e^{\gamma_0 / 2}$ it is what the noise 
 | `Real` | the density $N(v; y, r_0^2)$ |
 | `Grid` | $\propto e^{-(c_k - y)^2 / 2 r_0^2}$ over its k |
 | `Choice` | $\propto e^{-\|y - s e_k\|^2 / 2 r_0^2} \propto e^{s y_k / r_0^2}$ over its categories |
+| `ChoiceOrReal` | the probability of what is chosen times the density of the number, or of the noise in its place |
 """
 
 import torch
 from torch import Tensor
 
-from lowerbound.blocks import ONE_HOT, Blocks, Real, check_values, layout
+from lowerbound.blocks import ONE_HOT, Blocks, ChoiceOrReal, Real, check_values, layout
 from lowerbound.denoiser import Prediction
 from lowerbound.elementary import count_dims, exp, expand
 from lowerbound.likelihood.decoder import Decoder, GaussianDecoder, log_mass
@@ -44,6 +45,7 @@ class BlockDecoder(Decoder):
     def measure(self) -> str:
         """What its figures are, in words."""
         kinds = {isinstance(block, Real) for block in self.blocks}
+        kinds |= {True for block in self.blocks if isinstance(block, ChoiceOrReal)}
         return " and ".join(
             word for is_real, word in ((False, "probabilities"), (True, "densities")) if is_real in kinds
         )

@@ -1,7 +1,6 @@
 """Examples as they are stored, made ready for a run: refused if they are not what it takes, with noise of their own."""
 
 import math
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -128,11 +127,6 @@ def batches(
         x = run.encode(np.ascontiguousarray(raw[part])).to(run.device)
         batch_cond = None if cond is None else cond[part].to(run.device)
         yield x, batch_cond, PerSample([(seed << 32) + int(i) for i in numbers[part]]), numbers[part]
-
-
-def numbers_of_content(raw: Num[np.ndarray, "num_examples *shape"]) -> Num[np.ndarray, " num_examples"]:
-    """A number for each example that the example alone determines, by which it has its noise, from 0 to 2^32 - 1."""
-    return np.array([zlib.crc32(example.tobytes()) for example in np.ascontiguousarray(raw)], dtype=np.int64)
 
 
 def condition_text(run: Run, has_cond: bool) -> str:

@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 
 from lowerbound.data import Examples
+from lowerbound.data.parts import numbers_of_content
 from lowerbound.data.tables.examples import known_columns
 from lowerbound.data.tables.frames import from_dataframe
 from lowerbound.errors import InputError
 from lowerbound.models import Effort
 from lowerbound.run import Run, open_run
-from lowerbound.run.examples import check_examples, conditions, numbers_of_content
+from lowerbound.run.examples import check_examples, conditions
 from lowerbound.scoring.bound import AS_ADVISED, PARTS, Scores, num_bands, score
 from lowerbound.scoring.columns import score_columns
 from lowerbound.training.folder import RunFolder

@@ -10,7 +10,7 @@ from scipy.ndimage import percentile_filter
 from torch import Tensor
 
 from lowerbound.baselines.mixture import MIXTURE_FULL_DIMS
-from lowerbound.blocks import Blocks, Choice, Grid, Real
+from lowerbound.blocks import Blocks, Choice, ChoiceOrReal, Grid, Real
 from lowerbound.data import Dataset
 from lowerbound.errors import InputError
 from lowerbound.levels import MOST_COUNTED, nearest_level
@@ -414,9 +414,9 @@ def gamma_min_of_blocks(blocks: Blocks) -> float:
     """The data's end of gamma for a table: noise of a sixth of the finest grid's spacing, an eighth of the distance between
     two categories, and -12 if there are real numbers."""
     widths = [block.spacing / 6 for block in blocks if isinstance(block, Grid)]
-    widths += [2 / 8 for block in blocks if isinstance(block, Choice)]
+    widths += [2 / 8 for block in blocks if isinstance(block, Choice | ChoiceOrReal)]
     ends = [round(2 * math.log(width), 1) for width in widths]
-    return min([*ends, gamma_min(None)] if any(isinstance(block, Real) for block in blocks) else ends)
+    return min([*ends, gamma_min(None)] if any(isinstance(block, Real | ChoiceOrReal) for block in blocks) else ends)
 
 
 def unet(shape: tuple[int, ...], num_levels: int | None) -> NetworkConfig:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowerbound.blocks import with_noise
 from lowerbound.data import Dataset, batch_indices
 from lowerbound.denoiser import (
     ByLevel,
@@ -228,8 +229,10 @@ class Trainer(Training):
         cuts = None if self.dataset.whole is None else noise.uniform(torch.empty(len(indices), 2))
         x = self.dataset.encoded(indices, cuts)
         self.data_seconds += time.perf_counter() - began
+        if (blocks := self.dataset.spec.blocks) is not None:
+            x = with_noise(x, blocks, noise)
         if self.training.hidden:
-            x = hide(x, self.training.hidden, noise, self.dataset.spec.blocks)
+            x = hide(x, self.training.hidden, noise, blocks)
         cond = self.dataset.cond(indices) if self.config.data.conditional else None
         if cond is not None:
             dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.training.null_probability

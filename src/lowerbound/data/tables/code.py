@@ -64,6 +64,11 @@ class Code(ABC):
             raise InputError(f"column {column.name} {misplaced[1]}")
 
     @property
+    def draws_tails_in(self) -> bool:
+        """Whether x grows with the logarithm of a value that is far out."""
+        return False
+
+    @property
     def filling(self) -> float:
         """A value that has a place."""
         return 0.0

@@ -6,6 +6,7 @@ r"""How the values of one column of a table become entries of x, and back.
 | `Warped` | reals, dates with heavy tails or heaps | $T(v)$, about normal | a density |
 | `OnGrid` | integers; reals recorded to a unit | $(v - m) / s$ at whole multiples of the unit | a probability |
 | `OneHot` | categories, truth values | a block of K entries | a probability |
+| `PointMasses` | reals, a share of which is one value | which it is, and the number's x | a probability or a density |
 
 A number that was recorded to a unit u, such as two decimals, is one of the multiples of u, and a density that is trained
 on such numbers grows at each of them without an end. On a grid it does not: the model has a probability P for each
@@ -22,7 +23,8 @@ import numpy as np
 from lowerbound.blocks import ONE_HOT, Block, Choice, Grid
 from lowerbound.data.tables.code import Code, Entries, Mask, Values, check_scale, multiples
 from lowerbound.data.tables.columns import Column
-from lowerbound.data.tables.reals import Recorded, real_code
+from lowerbound.data.tables.masses import PointMasses, masses
+from lowerbound.data.tables.reals import Recorded, Scaled, real_code
 from lowerbound.errors import InputError
 from lowerbound.words.counts import counted
 
@@ -212,7 +214,12 @@ def fit_code(column: Column, values: Values, *, may_heap: bool = True) -> Code:
             scale=scale,
             tells_density=column.kind != "integer",
         )
-    return replace(real_code(values, may_heap=may_heap), recorded=recorded)
+    frequent, shares = masses(values)
+    others = values[~np.isin(values, frequent)]
+    # of others that are too few for a code of their own nothing is known but where the values lie
+    other = real_code(others, may_heap=may_heap) if len(others) and np.ptp(others) > 0 else Scaled(shift, scale)
+    other = replace(other, recorded=recorded)
+    return PointMasses(tuple(frequent.tolist()), tuple(shares.tolist()), other) if len(frequent) else other
 
 
 def _recorded(values: np.ndarray, column: Column) -> tuple[Recorded | None, int]:

@@ -7,18 +7,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowerbound.blocks import Blocks, num_entries
+from lowerbound.blocks import Blocks, num_entries, with_noise
 from lowerbound.data.encoding import Encoding, seen
-from lowerbound.data.parts import check_finite
+from lowerbound.data.parts import check_finite, numbers_of_content
 from lowerbound.data.tables.codes import OneHot, OnGrid, fit_code
 from lowerbound.data.tables.columns import Column
+from lowerbound.data.tables.masses import PointMasses
 from lowerbound.data.tables.reals import MOST_SEARCHED, Scaled, Warped
 from lowerbound.errors import InputError
+from lowerbound.rng import PerSample, derive_seeds
 from lowerbound.words.brief import Brief
 from lowerbound.words.printable import printable
 
 _FEW = 8
 """Columns that a warning names."""
+_SEED = 2718281828
+"""Of the noise that stands for numbers in rows where a column has a value of its own probability."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,7 +40,7 @@ class Columns(Brief, Encoding):
     kind = "columns"
     # those of all others are none, which is no default here
     columns: tuple[Column, ...] = field()  # pyrefly: ignore[bad-override] - as of Levels
-    codes: tuple[Scaled | Warped | OnGrid | OneHot, ...]
+    codes: tuple[Scaled | Warped | PointMasses | OnGrid | OneHot, ...]
     has_missing: bool = False  # pyrefly: ignore[bad-override]
     num_levels = None
     dtype = "float64"
@@ -45,7 +49,7 @@ class Columns(Brief, Encoding):
     def fit(cls, raw: np.ndarray, columns: tuple[Column, ...], splits: dict[str, np.ndarray]) -> "Columns":
         """The codes that suit the training rows, and hold the others.
 
-        Warns of what repeats a value, and of categories that training does not see.
+        Warns of categories that training does not see.
 
         Arguments:
             raw: the rows, (N, C).
@@ -69,10 +73,7 @@ class Columns(Brief, Encoding):
             elif isinstance(code, OneHot):
                 _warn_of_unseen(column, trained, values)
             codes.append(code)
-        encoding = cls(columns, tuple(codes), bool(np.isnan(raw).any()))
-        if sentence := encoding.warning:
-            warnings.warn(sentence, stacklevel=2)
-        return encoding
+        return cls(columns, tuple(codes), bool(np.isnan(raw).any()))
 
     @property
     def blocks(self) -> Blocks:
@@ -92,7 +93,11 @@ class Columns(Brief, Encoding):
         check_finite(raw, self.has_missing)
         each = zip(raw.T.astype(np.float64), self.columns, self.codes, strict=True)
         parts = [code.encode(values, column) for values, column, code in each]
-        return seen(np.concatenate(parts, 1))
+        x = np.concatenate(parts, 1)
+        if any(isinstance(code, PointMasses) for code in self.codes):
+            seeds = derive_seeds(_SEED, 0, torch.from_numpy(numbers_of_content(raw)))
+            x = with_noise(torch.from_numpy(x), self.blocks, PerSample(seeds)).numpy()
+        return seen(x)
 
     def decode(self, x: Tensor) -> np.ndarray:
         return np.stack([code.decode(part) for code, part in self._parts(x)], 1)
@@ -118,7 +123,7 @@ class Columns(Brief, Encoding):
 
     @property
     def draws_tails_in(self) -> np.ndarray:
-        return np.repeat([isinstance(code, Warped) for code in self.codes], [block.width for block in self.blocks])
+        return np.repeat([code.draws_tails_in for code in self.codes], [block.width for block in self.blocks])
 
     @property
     def filling(self) -> np.ndarray:
@@ -139,23 +144,6 @@ class Columns(Brief, Encoding):
         counts["continuous"] = len(self.codes) - counts["discrete"]
         said = " and ".join(f"{number} {kind}" for kind, number in counts.items() if number)
         return f"{said} columns in {self.shape[0]} entries"
-
-    @property
-    def warning(self) -> str:
-        """A sentence on columns whose density has a point mass; empty if there are none."""
-        named = [
-            f"{printable(column.name)} ({code.repeated.share:.0%} are {code.repeated.value:g})"
-            for column, code in zip(self.columns, self.codes, strict=True)
-            if isinstance(code, Scaled | Warped) and code.repeated is not None
-        ]
-        if not named:
-            return ""
-        return (
-            f"values are repeated in {', '.join(named[:_FEW])}{', ...' * (len(named) > _FEW)}: a density grows at such a "
-            "value as far as the schedule's least noise lets it, 1 / (sigma_0 sqrt(2 pi)) in scaled units, so that its "
-            "bits depend on gamma_min; if such a value means that the entry is missing, give it to --missing, and a "
-            "column of names to --categorical"
-        )
 
     def check(self, shape: tuple[int, ...]) -> None:
         if len(self.columns) != len(self.codes) or shape != self.shape:

@@ -1,6 +1,6 @@
 """The encoding of vectors of real numbers some of whose columns have heavy tails, or lie in heaps."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -52,10 +52,7 @@ class Marginals(Brief, Encoding):
         if not any(isinstance(code, Warped) for code in codes):
             return affine
         scaled = map(Scaled, affine.shift, affine.scale)
-        chosen = (
-            replace(code, repeated=None) if isinstance(code, Warped) else plain
-            for code, plain in zip(codes, scaled, strict=True)
-        )
+        chosen = (code if isinstance(code, Warped) else plain for code, plain in zip(codes, scaled, strict=True))
         return cls(tuple(chosen), affine.dtype, affine.has_missing)
 
     def encode(self, raw: np.ndarray) -> Tensor:
@@ -77,7 +74,7 @@ class Marginals(Brief, Encoding):
 
     @property
     def draws_tails_in(self) -> np.ndarray:
-        return np.array([isinstance(code, Warped) for code in self.codes])
+        return np.array([code.draws_tails_in for code in self.codes])
 
     @property
     def value_range(self) -> tuple[float, float]:

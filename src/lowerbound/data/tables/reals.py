@@ -1,9 +1,5 @@
 r"""Codes of real numbers: shifted and scaled, or through a spline that makes them about normal.
 
-What repeats a value without a unit, such as a share of exact zeros, has no grid (`codes.OnGrid`). There the density is
-bounded by the noise alone: it is that of the scaled value with noise of standard deviation $\sigma_0 = e^{\gamma_0 / 2}$ on
-it, and never above $1 / (\sigma_0 \sqrt{2 \pi})$ in scaled units. Such columns are told of by a warning.
-
 T takes the training values' quantiles to those of a normal distribution, smoothly: a monotone rational-quadratic spline
 through knots (Gregory & Delbourgo 1982), beyond its last knots $z_J + \log(1 + T'(v_J) (v - v_J))$, so that what is ten
 times as far is not ten times as large. Where values lie in heaps, such as rounded ones with noise on them, T has as many
@@ -22,8 +18,6 @@ from lowerbound.errors import InputError
 
 HEAVY = 9.0
 """The kurtosis from which on a column counts as heavy-tailed: a normal distribution has 3, an exponential one 9."""
-POINT_MASS = 0.02
-"""The share of a single value from which on a density is said to have a point mass."""
 MOST_VALUES = 5_000
 """From which the number of knots is chosen, at most."""
 LEAST_GAIN = 0.02
@@ -33,14 +27,6 @@ MOST_SEARCHED = 1_000
 _NUM_KNOTS = (25, 50, 100, 200, 400)
 _NUM_FOLDS = 5
 _FARTHEST = 3.0
-
-
-@dataclass(frozen=True)
-class PointMass:
-    """A value that a share of the column has."""
-
-    value: float
-    share: float
 
 
 @dataclass(frozen=True)
@@ -64,13 +50,11 @@ class Scaled(Code):
 
     Arguments:
         shift, scale: subtracted, divided by.
-        repeated: the value that has most of the share, if it is `POINT_MASS` or more.
         recorded: to what values were recorded, if they were, and draws are rounded.
     """
 
     shift: float
     scale: float
-    repeated: PointMass | None = None
     recorded: Recorded | None = None
 
     def __post_init__(self):
@@ -92,7 +76,7 @@ class Scaled(Code):
 
     @property
     def text(self) -> str:
-        return f"density, scaled{_mass_text(self.repeated)}"
+        return "density, scaled"
 
 
 @dataclass(frozen=True)
@@ -102,12 +86,11 @@ class Warped(Code):
     Arguments:
         knots: $v_j$, increasing.
         places: $z_j = T(v_j)$, increasing.
-        repeated, recorded: as of `Scaled`.
+        recorded: as of `Scaled`.
     """
 
     knots: tuple[float, ...]
     places: tuple[float, ...]
-    repeated: PointMass | None = None
     recorded: Recorded | None = None
 
     def __post_init__(self):
@@ -118,7 +101,7 @@ class Warped(Code):
             raise InputError("a knot or a place is not finite")
 
     @classmethod
-    def fit(cls, values: Values, num_knots: int, repeated: PointMass | None = None) -> "Warped":
+    def fit(cls, values: Values, num_knots: int) -> "Warped":
         """Knots at quantiles; those of a value that is repeated are one knot, in the middle of its places."""
         from scipy.special import ndtr, ndtri
 
@@ -130,7 +113,7 @@ class Warped(Code):
             places, knots = np.array([-far, far]), np.array([values.min(), values.max()])
         groups = np.cumsum(np.concatenate([[0], np.diff(knots) > least]))
         knots, places = (np.bincount(groups, each) / np.bincount(groups) for each in (knots, places))
-        return cls(tuple(knots.tolist()), tuple(places.tolist()), repeated)
+        return cls(tuple(knots.tolist()), tuple(places.tolist()))
 
     def encode(self, values: Values, column: Column) -> Entries:
         return self._spline(values)[0][:, None]
@@ -144,12 +127,16 @@ class Warped(Code):
 
     @property
     def text(self) -> str:
-        return f"density, made about normal by {len(self.knots)} quantiles{_mass_text(self.repeated)}"
+        return f"density, made about normal by {len(self.knots)} quantiles"
 
     def log_density(self, values: Values) -> Values:
         r"""$\log N(T(v); 0, 1) + \log T'(v)$: of each value by itself, in nats."""
         z, slope = self._spline(values)
         return -(z**2) / 2 - math.log(2 * math.pi) / 2 + np.log(slope)
+
+    @property
+    def draws_tails_in(self) -> bool:
+        return True
 
     @property
     def filling(self) -> float:
@@ -201,11 +188,11 @@ def real_code(values: Values, *, may_heap: bool = True) -> Scaled | Warped:
         values: of training.
         may_heap: whether to look for heaps.
     """
-    shift, scale, repeated = float(values.mean()), float(values.std()), _point_mass(values)
+    shift, scale = float(values.mean()), float(values.std())
     num_knots = _enough_knots(values) if may_heap else _NUM_KNOTS[0]
     if num_knots > _NUM_KNOTS[0] or (((values - shift) / scale) ** 4).mean() >= HEAVY:
-        return Warped.fit(values, num_knots, repeated)
-    return Scaled(shift, scale, repeated)
+        return Warped.fit(values, num_knots)
+    return Scaled(shift, scale)
 
 
 def _enough_knots(values: Values) -> int:
@@ -225,15 +212,3 @@ def _enough_knots(values: Values) -> int:
     best = max(more, key=lambda n: gains[n].mean())
     error = gains[best].std() / math.sqrt(len(first))
     return best if gains[best].mean() > max(LEAST_GAIN, 2 * error) else few
-
-
-def _point_mass(values: np.ndarray) -> PointMass | None:
-    """The value that most have, where they are `POINT_MASS` or more, and more than a few."""
-    unique, counts = np.unique(values, return_counts=True)
-    most = int(counts.argmax())
-    share = float(counts[most] / len(values))
-    return PointMass(float(unique[most]), share) if share >= POINT_MASS and counts[most] >= 5 else None
-
-
-def _mass_text(repeated: PointMass | None) -> str:
-    return "" if repeated is None else f"; {repeated.share:.1%} are {repeated.value:g}"
