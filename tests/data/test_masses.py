@@ -10,9 +10,10 @@ import torch
 
 from lowerbound.blocks import ONE_HOT, ChoiceOrReal, Real, check_values, with_noise
 from lowerbound.data import DataSpec, Examples, describe
+from lowerbound.data.repeats import frequent
 from lowerbound.data.tables.codes import OnGrid, fit_code
 from lowerbound.data.tables.columns import Column
-from lowerbound.data.tables.masses import PointMasses, masses
+from lowerbound.data.tables.masses import PointMasses
 from lowerbound.data.tables.reals import Scaled, Warped
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
@@ -58,7 +59,7 @@ def test_several_values_may_have_a_probability():
     "values", [NORMAL, np.where(np.arange(1000) < 19, 0.0, NORMAL), [1.5, 1.5, 1.5, 1.5, *NORMAL[:46]]]
 )
 def test_a_few_that_are_the_same_have_none(values):
-    assert not len(masses(np.asarray(values))[0])
+    assert not len(frequent(np.asarray(values))[0])
     assert not isinstance(fit_code(REAL, np.asarray(values)), PointMasses)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from lowerbound.data.encoding import Affine, Encoding, Levels
 from lowerbound.data.parts import ranges
+from lowerbound.data.repeats import warn_of_repeats
 from lowerbound.data.series.windows import Stored, Windows
 from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.encoding import Columns
@@ -42,7 +43,9 @@ def fitted_encoding(
     if isinstance(examples, Windows):  # each row once
         if num_levels is not None:
             raise InputError(f"--num-levels {num_levels} has no effect on series, which are continuous")
-        return Affine.fit(examples.rows, examples.is_covered(splits["train"]), names)
+        affine = Affine.fit(examples.rows, examples.is_covered(splits["train"]), names)
+        warn_of_repeats(examples, splits["train"], names)
+        return affine
     if examples.dtype.kind in "iub":
         return _levels(examples, splits, num_levels)
     if num_levels is not None:
@@ -50,6 +53,7 @@ def fitted_encoding(
     chosen = np.zeros(len(examples), bool)
     chosen[splits["train"]] = True
     affine = Affine.fit(examples, chosen)
+    warn_of_repeats(examples, splits["train"], names)
     return affine if examples.ndim != 2 else Marginals.where_needed(affine, examples, splits["train"])
 
 

@@ -125,8 +125,9 @@ class DataSpec(Brief):
         if discrete:
             named = ", ".join(discrete[:5]) + ", ..." * (len(discrete) > 5)
             raise InputError(
-                f"{self.name} has columns of levels, categories or values with a probability of their own ({named}), which {what} does not take: a diffusion model "
-                "does, to train, evaluate, score, sample and impute; for anything else leave these columns out"
+                f"{self.name} has columns of levels, categories or values with a probability of their own ({named}), which "
+                f"{what} does not take: a diffusion model does, to train, evaluate, score, sample and impute; for anything "
+                "else leave these columns out"
             )
 
     @property

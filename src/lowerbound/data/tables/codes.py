@@ -21,9 +21,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lowerbound.blocks import ONE_HOT, Block, Choice, Grid
+from lowerbound.data.repeats import frequent
 from lowerbound.data.tables.code import Code, Entries, Mask, Values, check_scale, multiples
 from lowerbound.data.tables.columns import Column
-from lowerbound.data.tables.masses import PointMasses, masses
+from lowerbound.data.tables.masses import PointMasses
 from lowerbound.data.tables.reals import Recorded, Scaled, real_code
 from lowerbound.errors import InputError
 from lowerbound.words.counts import counted
@@ -214,12 +215,12 @@ def fit_code(column: Column, values: Values, *, may_heap: bool = True) -> Code:
             scale=scale,
             tells_density=column.kind != "integer",
         )
-    frequent, shares = masses(values)
-    others = values[~np.isin(values, frequent)]
+    own, shares = frequent(values)
+    others = values[~np.isin(values, own)]
     # of others that are too few for a code of their own nothing is known but where the values lie
     other = real_code(others, may_heap=may_heap) if len(others) and np.ptp(others) > 0 else Scaled(shift, scale)
     other = replace(other, recorded=recorded)
-    return PointMasses(tuple(frequent.tolist()), tuple(shares.tolist()), other) if len(frequent) else other
+    return PointMasses(tuple(own.tolist()), tuple(shares.tolist()), other) if len(own) else other
 
 
 def _recorded(values: np.ndarray, column: Column) -> tuple[Recorded | None, int]:

@@ -14,7 +14,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
 
 from lowerbound.blocks import ONE_HOT, Block, ChoiceOrReal
 from lowerbound.data.tables.code import Code, Entries, Values
@@ -22,11 +21,6 @@ from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.reals import Scaled, Warped
 from lowerbound.errors import InputError
 
-Masses = Float64[np.ndarray, " num_masses"]
-LEAST_SHARE = 0.02
-"""Of the training values that are there, of a value with a probability of its own."""
-FEWEST = 5
-"""Of these."""
 _NAMED = 2
 """Values that a description names."""
 
@@ -95,14 +89,3 @@ class PointMasses(Code):
     @property
     def center(self) -> float:
         return self.other.center
-
-
-def masses(values: Values) -> tuple[Masses, Masses]:
-    """The values that have a probability of their own, increasing, and their shares; none if no value is so frequent.
-
-    Arguments:
-        values: of training.
-    """
-    unique, counts = np.unique(values, return_counts=True)
-    is_frequent = counts >= max(FEWEST, LEAST_SHARE * len(values))
-    return unique[is_frequent], counts[is_frequent] / len(values)

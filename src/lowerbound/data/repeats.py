@@ -1,0 +1,70 @@
+"""Values that a share of continuous data have: a probability stands there, and no density."""
+
+import math
+import warnings
+
+import numpy as np
+from jaxtyping import Float64
+
+from lowerbound.data.parts import gathered
+from lowerbound.data.series.windows import Stored, Windows
+from lowerbound.words.printable import printable
+
+Frequent = Float64[np.ndarray, " num_frequent"]
+LEAST_SHARE = 0.02
+"""Of the values that are there, of one that is frequent."""
+FEWEST = 5
+"""Of these."""
+_SEARCHED = 1 << 20
+"""Entries of examples that are looked at, about."""
+_SEARCHED_OF_CHANNEL = 1 << 16
+_MOST_CHANNELS = 1_000
+_NAMED = 4
+"""Channels that a warning names."""
+
+
+def frequent(values: np.ndarray) -> tuple[Frequent, Frequent]:
+    """The values that a share of all have, increasing, and their shares; none if no value is so frequent.
+
+    Arguments:
+        values: (N,), of any type.
+    """
+    unique, counts = np.unique(values, return_counts=True)
+    is_frequent = counts >= max(FEWEST, LEAST_SHARE * len(values))
+    return unique[is_frequent].astype(np.float64), counts[is_frequent] / len(values)
+
+
+def warn_of_repeats(examples: Stored, train: np.ndarray, names: tuple[str, ...] = ()) -> None:
+    """Warn of channels of continuous data a share of which is one value: their density has no end there.
+
+    Arguments:
+        examples: (N, C, *), NaN where an entry is missing.
+        train: numbers of the training examples, some of which are looked at.
+        names: of the channels; their numbers if there are none.
+    """
+    if examples.shape[1] > _MOST_CHANNELS:
+        return
+    if isinstance(examples, Windows):
+        channels = examples.rows[examples.is_covered(train)].T
+    else:
+        num = max(1, _SEARCHED // math.prod(examples.shape[1:]))
+        some = gathered(examples, train[:: len(train) // num + 1])
+        channels = np.moveaxis(some, 1, 0).reshape(some.shape[1], -1)
+    found = []
+    for name, values in zip(names or map(str, range(len(channels))), channels, strict=True):
+        looked_at = values[:: len(values) // _SEARCHED_OF_CHANNEL + 1]
+        each, shares = frequent(looked_at[~np.isnan(looked_at)])
+        if len(each):
+            most = int(shares.argmax())
+            found.append(f"{printable(name)} ({shares[most]:.0%} are {each[most]:.6g})")
+    if not found:
+        return
+    remedy = "store whole numbers as integers, whose levels have probabilities"
+    if examples.ndim == 2:
+        remedy = "give vectors as a table (.csv, .parquet), whose columns have a probability of such a value; " + remedy
+    warnings.warn(
+        f"values are repeated in channel {', '.join(found[:_NAMED])}{', ...' * (len(found) > _NAMED)}: a density grows at "
+        "such a value as far as the schedule's least noise lets it, 1 / (sigma_0 sqrt(2 pi)) in scaled units, so that bits "
+        f"depend on gamma_min and say nothing of how good a model is; {remedy}; where it means that nothing is known, NaN",
+        stacklevel=4,
+    )
