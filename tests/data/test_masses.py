@@ -50,9 +50,18 @@ def test_several_values_may_have_a_probability():
     code = code_of(share)
     assert code.values == (0.0, 1.0)
     assert code.encode(np.array([0.0, 1.0, 0.5]), REAL)[:, :3].tolist() == (ONE_HOT * np.eye(3)).tolist()
-    assert "probability of 0 (" in code.text
-    assert "), 1 (" in code.text
-    assert "elsewhere density, scaled" in code.text
+    assert "probability of 0 (" in code.text(REAL)
+    assert "), 1 (" in code.text(REAL)
+    assert "elsewhere density, scaled" in code.text(REAL)
+
+
+def test_a_frequent_date_is_named_as_one():
+    day = Column("day", "date", "timestamp[s]")
+    seconds = np.where(DRY, 0.0, 1.6e9 + np.floor(1e7 * np.abs(NORMAL)))
+    code = fit_code(day, seconds)
+    assert isinstance(code, PointMasses)
+    assert code.text(day).startswith("probability of 1970-01-01 00:00:00 (4")
+    assert (code.decode(code.encode(seconds, day))[DRY] == 0).all()
 
 
 @pytest.mark.parametrize(

@@ -375,7 +375,7 @@ def _column_lines(dataset: Dataset) -> list[str]:
     missing = np.isnan(dataset.examples[:, :num_shown]).mean(0)
     for column, code, share in zip(encoding.columns[:num_shown], encoding.codes, missing, strict=False):
         kind = f"{column.kind} (zone {printable(column.zone)})" if column.zone else column.kind
-        rows.append((printable(column.name), kind, code.text, f"{share:.1%}" if share else "-"))
+        rows.append((printable(column.name), kind, code.text(column), f"{share:.1%}" if share else "-"))
     widths = [min(40, max(len(row[index]) for row in rows)) for index in range(2)]
     widths.append(max(len(row[2]) for row in rows))
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)) for row in rows]

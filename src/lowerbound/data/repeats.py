@@ -61,7 +61,10 @@ def warn_of_repeats(examples: Stored, train: np.ndarray, names: tuple[str, ...] 
         return
     remedy = "store whole numbers as integers, whose levels have probabilities"
     if examples.ndim == 2:
-        remedy = "give vectors as a table (.csv, .parquet), whose columns have a probability of such a value; " + remedy
+        remedy = (
+            "give vectors as a table (.csv, .parquet, a dataframe), whose columns have a probability of such a value; "
+            + remedy
+        )
     warnings.warn(
         f"values are repeated in channel {', '.join(found[:_NAMED])}{', ...' * (len(found) > _NAMED)}: a density grows at "
         "such a value as far as the schedule's least noise lets it, 1 / (sigma_0 sqrt(2 pi)) in scaled units, so that bits "

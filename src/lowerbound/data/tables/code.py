@@ -53,10 +53,9 @@ class Code(ABC):
         probabilities are told as densities, 0 of a probability."""
         return np.zeros(len(x))
 
-    @property
     @abstractmethod
-    def text(self) -> str:
-        """What it is, in words."""
+    def text(self, column: Column) -> str:
+        """What it is to the values of a column, in words."""
 
     def _check(self, values: Values, column: Column) -> None:
         """Refuse values without a place, with an InputError."""

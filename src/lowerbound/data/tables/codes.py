@@ -106,8 +106,7 @@ class OnGrid(Code):
     def log_slope(self, x: Entries) -> Values:
         return np.full(len(x), -math.log(self.unit) if self.tells_density else 0.0)
 
-    @property
-    def text(self) -> str:
+    def text(self, column: Column) -> str:
         density_note = f", told as a density over {self.unit:g}" if self.tells_density else ""
         return f"probability of {self.known}{density_note}"
 
@@ -168,8 +167,7 @@ class OneHot(Code):
     def decode(self, x: Entries) -> Values:
         return x.argmax(1).astype(np.float64)
 
-    @property
-    def text(self) -> str:
+    def text(self, column: Column) -> str:
         return f"probability of {counted(self.num_categories, 'category')}"
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowerbound.blocks import ONE_HOT, Block, ChoiceOrReal
+from lowerbound.data.tables.arrow_values import from_floats
 from lowerbound.data.tables.code import Code, Entries, Values
 from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.reals import Scaled, Warped
@@ -71,12 +72,11 @@ class PointMasses(Code):
         is_other, z = x[:, -2] > ONE_HOT / 2, x[:, -1]
         return np.where(is_other, self.other.log_slope(x[:, -1:]), (z**2 + math.log(2 * math.pi)) / 2)
 
-    @property
-    def text(self) -> str:
+    def text(self, column: Column) -> str:
         most = np.argsort(self.shares)[::-1][:_NAMED]
-        named = ", ".join(f"{self.values[k]:g} ({self.shares[k]:.1%})" for k in most)
+        named = ", ".join(f"{_shown(self.values[k], column)} ({self.shares[k]:.1%})" for k in most)
         others = f" and {len(self.values) - _NAMED} more" * (len(self.values) > _NAMED)
-        return f"probability of {named}{others}; elsewhere {self.other.text}"
+        return f"probability of {named}{others}; elsewhere {self.other.text(column)}"
 
     @property
     def draws_tails_in(self) -> bool:
@@ -89,3 +89,7 @@ class PointMasses(Code):
     @property
     def center(self) -> float:
         return self.other.center
+
+
+def _shown(value: float, column: Column) -> str:
+    return str(from_floats(np.array([value]), column)[0]) if column.kind == "date" else f"{value:g}"

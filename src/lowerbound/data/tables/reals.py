@@ -74,8 +74,7 @@ class Scaled(Code):
     def center(self) -> float:
         return self.shift
 
-    @property
-    def text(self) -> str:
+    def text(self, column: Column) -> str:
         return "density, scaled"
 
 
@@ -125,8 +124,7 @@ class Warped(Code):
     def log_slope(self, x: Entries) -> Values:
         return np.log(self._spline(self._inverse(x[:, 0]))[1])
 
-    @property
-    def text(self) -> str:
+    def text(self, column: Column) -> str:
         return f"density, made about normal by {len(self.knots)} quantiles"
 
     def log_density(self, values: Values) -> Values:
