@@ -179,6 +179,7 @@ def test_the_yardstick_is_the_simplest_baseline_on_validation_examples():
     assert found.bits_per_dim == pytest.approx(nats.mean() / (2 * math.log(2)), rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:values are repeated")
 def test_no_yardstick_of_constant_dimensions():
     values = np.random.default_rng(0).normal(size=(100, 4, 4))
     values[:, 0, 0] = 2.0

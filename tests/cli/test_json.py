@@ -99,6 +99,7 @@ def test_no_verb_is_forgotten():
     assert {*COMMANDS, *TALKS} == {*VERBS}
 
 
+@pytest.mark.filterwarnings("ignore:values are repeated")
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_figures_alone_are_printed(verb, places, capsys):
     arguments, expected = COMMANDS[verb]

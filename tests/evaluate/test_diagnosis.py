@@ -157,6 +157,7 @@ def test_two_levels_have_two_regions():
     ]
 
 
+@pytest.mark.filterwarnings("ignore:values are repeated")
 def test_rounded_floats_have_no_density():
     points = np.random.default_rng(0).integers(-2, 3, (300, 2)).astype(np.float32)
     dataset = assemble("rounded", points, layout="ND")
