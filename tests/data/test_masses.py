@@ -159,6 +159,17 @@ def test_a_description_names_the_shares_and_is_read_again():
         DataSpec.from_dict(values)
 
 
+def test_a_description_of_before_is_read_where_no_value_had_a_share():
+    smooth = Examples("smooth", np.stack([NORMAL, NORMAL**2], 1), "ND", columns=(REAL, OTHER)).dataset().spec
+    values = json.loads(json.dumps(smooth.to_dict()))
+    for code in values["encoding"]["codes"]:
+        code["repeated"] = None
+    assert DataSpec.from_dict(values).encoding == smooth.encoding
+    values["encoding"]["codes"][0]["repeated"] = {"value": 0.0, "share": 0.4}
+    with pytest.raises(InputError, match="a probability of their own: train the run anew"):
+        DataSpec.from_dict(values)
+
+
 def test_what_takes_one_kind_of_value_alone_is_told_of_the_column():
     with pytest.raises(InputError, match=r"a probability of their own \(rain\), which a flow does not take"):
         weather().dataset().spec.check_alike("a flow")

@@ -308,9 +308,23 @@ def read_encoding(values: Mapping[str, Any]) -> Encoding:
         InputError: if it describes none.
     """
     fields = dict(values)
+    if isinstance(fields.get("codes"), list):
+        fields["codes"] = [_without_repeated(code) for code in fields["codes"]]
     kind, classes = fields.pop("kind", None), Encoding.__subclasses__()
     for encoding in classes:
         if encoding.kind == kind:
             return read(encoding, fields, "the stored encoding")
     kinds = " and ".join(encoding.kind for encoding in classes)
     raise InputError(f"unknown kind of encoding {kind!r}: known are {kinds}")
+
+
+def _without_repeated(code: Any) -> Any:
+    """A column's code as it is stored, without what was kept of a value with a share until it had a probability."""
+    if not isinstance(code, dict) or "repeated" not in code:
+        return code
+    if code["repeated"] is not None:
+        raise InputError(
+            "a column has a density where a share of its values are the same, which now have a probability of their own: "
+            "train the run anew"
+        )
+    return {name: value for name, value in code.items() if name != "repeated"}
