@@ -36,7 +36,7 @@ def test_values_are_frequent_from_a_share_and_a_number_on():
             np.where(np.arange(4) == RNG.integers(0, 4, (500, 1, 1)), np.nan, dry(500, 1, 4)),
             r"channel 0 \(\d\d% are 0\)",
         ),
-        (RNG.integers(0, 9, (200, 3)).astype(np.float32), r".*store whole numbers as integers"),
+        (RNG.integers(0, 9, (200, 3)).astype(np.float32), r".*store levels as integers .images as uint8"),
         (dry(50, 6), r"channel 0 \(.*3 \([^)]*\), \.\.\.: "),
     ],
 )

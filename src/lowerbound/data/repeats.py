@@ -59,7 +59,7 @@ def warn_of_repeats(examples: Stored, train: np.ndarray, names: tuple[str, ...] 
             found.append(f"{printable(name)} ({shares[most]:.0%} are {each[most]:.6g})")
     if not found:
         return
-    remedy = "store whole numbers as integers, whose levels have probabilities"
+    remedy = "store levels as integers (images as uint8, not divided by 255), which have probabilities"
     if examples.ndim == 2:
         remedy = (
             "give vectors as a table (.csv, .parquet, a dataframe), whose columns have a probability of such a value; "
