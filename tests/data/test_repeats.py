@@ -45,6 +45,15 @@ def test_a_share_of_one_value_is_warned_of(examples, message):
         assemble("made", examples, layout={2: "ND", 3: "NCL", 4: "NCHW"}[examples.ndim])
 
 
+def test_levels_that_are_stored_as_floats_are_warned_of():
+    photographs = (RNG.integers(0, 256, (40, 3, 16, 16)) / 255).astype(np.float32)
+    with pytest.warns(UserWarning, match=r"channel 0 \(256 different values among 8,192\).*images as uint8"):
+        assemble("made", photographs, layout="NCHW")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assemble("made", RNG.normal(size=(40, 3, 16, 16)).astype(np.float16), layout="NCHW")
+
+
 def test_series_are_looked_at_row_by_row_under_their_names():
     rows = np.stack([RNG.normal(size=300), dry(300)], 1).astype(np.float32)
     windows = Windows(rows, np.arange(0, 280, 10), 20)

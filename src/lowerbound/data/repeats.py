@@ -19,6 +19,9 @@ _SEARCHED = 1 << 20
 """Entries of examples that are looked at, about."""
 _SEARCHED_OF_CHANNEL = 1 << 16
 _MOST_CHANNELS = 1_000
+_FEWEST_OF_LEVELS, _TIMES_SEEN = 4096, 16
+"""Values of a channel from which on those that are different are counted, and how often each is there on average where they
+are taken for levels."""
 _NAMED = 4
 """Channels that a warning names."""
 
@@ -53,10 +56,8 @@ def warn_of_repeats(examples: Stored, train: np.ndarray, names: tuple[str, ...] 
     found = []
     for name, values in zip(names or map(str, range(len(channels))), channels, strict=True):
         looked_at = values[:: len(values) // _SEARCHED_OF_CHANNEL + 1]
-        each, shares = frequent(looked_at[~np.isnan(looked_at)])
-        if len(each):
-            most = int(shares.argmax())
-            found.append(f"{printable(name)} ({shares[most]:.0%} are {each[most]:.6g})")
+        if what := _repeated(looked_at[~np.isnan(looked_at)]):
+            found.append(f"{printable(name)} ({what})")
     if not found:
         return
     remedy = "store levels as integers (images as uint8, not divided by 255), which have probabilities"
@@ -71,3 +72,14 @@ def warn_of_repeats(examples: Stored, train: np.ndarray, names: tuple[str, ...] 
         f"depend on gamma_min and say nothing of how good a model is; {remedy}; where it means that nothing is known, NaN",
         stacklevel=4,
     )
+
+
+def _repeated(values: np.ndarray) -> str:
+    """What is repeated, in words; "" if nothing is."""
+    each, shares = frequent(values)
+    if len(each):
+        most = int(shares.argmax())
+        return f"{shares[most]:.0%} are {each[most]:.6g}"
+    if len(values) >= _FEWEST_OF_LEVELS and _TIMES_SEEN * (num := len(np.unique(values))) <= len(values):
+        return f"{num:,} different values among {len(values):,}"
+    return ""
