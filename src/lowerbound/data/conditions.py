@@ -7,6 +7,7 @@ import numpy as np
 
 from lowerbound.data.arrays.archive import read_npy
 from lowerbound.data.config import DataConfig, Reading
+from lowerbound.data.source import read_as
 from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.condition_vectors import condition_vectors
 from lowerbound.errors import InputError, flag
@@ -29,7 +30,6 @@ def read_conditions(
         InputError: if it is not there, holds Python objects or nothing, or is damaged, or what is said has no effect on it.
     """
     if columns and config is not None and path.suffix.lower() in TABLES:
-        from lowerbound.data.source import read_as
         from lowerbound.data.tables.examples import read_condition_columns
 
         if not path.is_file():

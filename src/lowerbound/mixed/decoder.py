@@ -13,7 +13,7 @@ With $y = x_{t_0} / \alpha_0$ and $r_0 = e^{\gamma_0 / 2}$ it is what the noise 
 import torch
 from torch import Tensor
 
-from lowerbound.blocks import ONE_HOT, Blocks, ChoiceOrReal, Real, check_values, layout
+from lowerbound.blocks import ONE_HOT, Blocks, Real, check_values, layout
 from lowerbound.denoiser import Prediction
 from lowerbound.elementary import count_dims, exp, expand
 from lowerbound.likelihood.decoder import Decoder, GaussianDecoder, log_mass
@@ -44,11 +44,9 @@ class BlockDecoder(Decoder):
     @property
     def measure(self) -> str:
         """What its figures are, in words."""
-        kinds = {isinstance(block, Real) for block in self.blocks}
-        kinds |= {True for block in self.blocks if isinstance(block, ChoiceOrReal)}
-        return " and ".join(
-            word for is_real, word in ((False, "probabilities"), (True, "densities")) if is_real in kinds
-        )
+        at = layout(self.blocks, torch.device("cpu"))
+        numbers = {"probabilities": len(at.grids) + len(at.choices), "densities": len(at.reals)}
+        return " and ".join(word for word, number in numbers.items() if number)
 
     def check(self, x: Examples, observed: Observed | None) -> None:
         check_values(x, self.blocks, observed)

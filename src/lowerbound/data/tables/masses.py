@@ -1,4 +1,5 @@
-r"""The code of real numbers of which a share is one and the same value, such as rain, of which most days have none.
+r"""The code of real numbers of which a share is one and the same value, such as rain, of which most days have none:
+semicontinuous, or zero-inflated.
 
 No density has a value at such a point: one that is trained on it grows there without an end. So the value has a probability
 of its own, and what is told of any other is a density, $P(\text{other})\, p(v)$ with p that of the others' own code:
