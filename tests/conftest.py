@@ -67,13 +67,13 @@ def once(function):
     """The function, which returns what it has returned before when it is given the same arrays and the like again."""
     kept = {}
 
-    def again(*args):
+    def again(*args, **settings):
         key = tuple(
             (each.shape, hashlib.sha256(np.ascontiguousarray(each)).digest()) if hasattr(each, "shape") else each
-            for each in args
+            for each in (*args, *settings.items())
         )
         if key not in kept:
-            kept[key] = function(*args)
+            kept[key] = function(*args, **settings)
         return kept[key]
 
     return again
@@ -85,11 +85,11 @@ def each_fit_once():
     ones begin every run on the same data, are a yardstick of every evaluation of it, and cost more than the few steps of
     most of them. Tests of mixtures take `all_sizes`."""
     from lowerbound.baselines import mixture
-    from lowerbound.data.tables import marginals
+    from lowerbound.data.codes import fit
     from lowerbound.training import mixtures
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(marginals, "real_code", once(marginals.real_code))
+        patch.setattr(fit, "real_code", once(fit.real_code))
         patch.setattr(mixtures, "_best", once(mixtures._best))
         patch.setattr(mixture, "best_mixture", once(mixture.best_mixture))
         every = {name: getattr(mixture, name) for name in ("MIXTURE_SIZES", "MIXTURE_FLOORS")}

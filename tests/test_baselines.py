@@ -21,8 +21,7 @@ from lowerbound.baselines import (
 )
 from lowerbound.baselines.splits import DEQUANTISED, EXACT
 from lowerbound.baselines.yardsticks import YARDSTICK_EXAMPLES
-from lowerbound.data import open_dataset
-from lowerbound.data.dataset import assemble
+from lowerbound.data import Examples, open_dataset
 from lowerbound.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("all_sizes")
@@ -183,7 +182,7 @@ def test_the_yardstick_is_the_simplest_baseline_on_validation_examples():
 def test_no_yardstick_of_constant_dimensions():
     values = np.random.default_rng(0).normal(size=(100, 4, 4))
     values[:, 0, 0] = 2.0
-    assert yardstick(assemble("a dead pixel", values, layout="NHW"), 50) is None
+    assert yardstick(Examples("a dead pixel", values[:, None], "NHW").dataset(densities=True), 50) is None
 
 
 def test_no_yardstick_of_a_single_row(tmp_path):

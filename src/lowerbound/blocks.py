@@ -1,4 +1,5 @@
-r"""What the entries of x are where they are of several kinds, as in a row of a table: a block for each value.
+r"""What the entries of x are where they are of several kinds, as in a row of a table: a block for each value or, of
+fields, for each channel.
 
 | block | entries | x of the value |
 |---|---|---|
@@ -179,13 +180,19 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
     )
 
 
+def along(values: Tensor, x: Tensor) -> Tensor:
+    """What belongs to entries, (n,), or to those of choices, (n, K), beside x of them, (B, n, *spatial) or (B, n, K,
+    *spatial)."""
+    return values.reshape(*values.shape, *[1] * (x.ndim - values.ndim - 1))
+
+
 def num_entries(blocks: Blocks) -> int:
     """D, the entries of x."""
     return sum(block.width for block in blocks)
 
 
 def with_noise(x: Tensor, blocks: Blocks, noise: Noise) -> Tensor:
-    """x, (B, D), with noise anew in the place of numbers that are one of the values of a `ChoiceOrReal`."""
+    """x, (B, D, *spatial), with noise anew in the place of numbers that are one of the values of a `ChoiceOrReal`."""
     at = layout(blocks, x.device)
     if not len(at.optional):
         return x
@@ -198,23 +205,25 @@ def check_values(x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> N
     """Refuse data that are not on their grids, or are no choice, with an InputError.
 
     Arguments:
-        x: (B, D).
+        x: (B, D, *spatial).
         blocks: of its entries.
-        observed: which entries are there, (B, D); all if None.
+        observed: which entries are there, of its shape; all if None.
     """
     at = layout(blocks, x.device)
     is_present = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
-    k = (x[:, at.grids].double() - at.origin) / at.spacing
-    off = ~(((k - k.round()).abs() < _OFF) & (k > at.lowest - _OFF) & (k < at.highest + _OFF))
+    on_grids = x[:, at.grids].double()
+    origin, spacing, lowest, highest = (along(each, x) for each in (at.origin, at.spacing, at.lowest, at.highest))
+    k = (on_grids - origin) / spacing
+    off = ~(((k - k.round()).abs() < _OFF) & (k > lowest - _OFF) & (k < highest + _OFF))
     if (off := off & is_present[:, at.grids]).any():
         raise InputError(
-            f"x holds {x[:, at.grids][off][0].item():.6g}, which is not on its grid: give x as the encoding makes it"
+            f"x holds {on_grids[off][0].item():.6g}, which is not on its grid: give x as the encoding makes it"
         )
     if not len(at.choices):
         return
-    chosen = (x[:, at.choices] - ONE_HOT).abs() < _OFF
-    others = x[:, at.choices].abs() < _OFF
-    fits = (chosen.logical_and(~at.beyond).sum(2) == 1) & (chosen | others | at.beyond).all(2)
+    of_choices = x[:, at.choices]
+    chosen, others, beyond = (of_choices - ONE_HOT).abs() < _OFF, of_choices.abs() < _OFF, along(at.beyond, of_choices)
+    fits = (chosen.logical_and(~beyond).sum(2) == 1) & (chosen | others | beyond).all(2)
     if (~fits & is_present[:, at.choices[:, 0]]).any():
         raise InputError(f"x has a block that chooses no category: one entry is {ONE_HOT:.4g}, the others are 0")
 

@@ -17,7 +17,6 @@ def _floats(num_examples, num_features=2, seed=0):
     return np.random.default_rng(seed).standard_normal((num_examples, num_features))
 
 
-@pytest.mark.filterwarnings("ignore:values are repeated")
 def test_some_examples_stand_for_their_split_whatever_its_order():
     labels = np.repeat(np.arange(10), 1_000)
     dataset = assemble("in the order of classes", labels[:, None] + 0.5, layout="ND", labels=labels)

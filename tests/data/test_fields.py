@@ -99,7 +99,6 @@ def test_land_is_missing(tmp_path):
     assert np.isnan(dataset.examples[:, 0, 1, 2]).all()
 
 
-@pytest.mark.filterwarnings("ignore:values are repeated")
 def test_packed_values_are_unpacked(tmp_path):
     stored = fields(dtype="float64").round(1)
     encoding = {"t2m": {"dtype": "int16", "scale_factor": 0.1, "add_offset": 280.0, "_FillValue": -32768}}

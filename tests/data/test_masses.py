@@ -10,11 +10,11 @@ import torch
 
 from lowerbound.blocks import ONE_HOT, ChoiceOrReal, Real, check_values, with_noise
 from lowerbound.data import DataSpec, Examples, describe
-from lowerbound.data.repeats import frequent
-from lowerbound.data.tables.codes import OnGrid, fit_code
+from lowerbound.data.codes import OnGrid
+from lowerbound.data.codes.fit import fit_code, frequent
+from lowerbound.data.codes.masses import PointMasses
+from lowerbound.data.codes.reals import Scaled, Warped
 from lowerbound.data.tables.columns import Column
-from lowerbound.data.tables.masses import PointMasses
-from lowerbound.data.tables.reals import Scaled, Warped
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
 
@@ -171,7 +171,7 @@ def test_a_description_of_before_is_read_where_no_value_had_a_share():
 
 
 def test_what_takes_one_kind_of_value_alone_is_told_of_the_column():
-    with pytest.raises(InputError, match=r"a probability of their own \(rain\), which a flow does not take"):
+    with pytest.raises(InputError, match=r"repeated values \(rain\), which a flow does not take.*--densities"):
         weather().dataset().spec.check_alike("a flow")
 
 

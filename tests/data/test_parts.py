@@ -93,7 +93,6 @@ def _sparse(path, dtype, shape):
     array.flush()
 
 
-@pytest.mark.filterwarnings("ignore:values are repeated")
 @pytest.mark.parametrize(
     ("dtype", "shape"),
     [("float32", (26_000, 3, 32, 32)), ("float32", (26_000, 32, 32, 3)), (">i4", (26_000, 3, 32, 32))],
@@ -114,7 +113,6 @@ def test_opening_takes_no_memory_that_grows_with_the_file(tmp_path, dtype, shape
     assert peak < 40e6
 
 
-@pytest.mark.filterwarnings("ignore:values are repeated")
 def test_a_dry_run_takes_no_memory_that_grows_with_the_file(tmp_path, capsys):
     small = ["--network.width", "8", "--steps", "8"]  # whose trial step is not the subject
     _sparse(tmp_path / "small.npy", "float32", (1000, 8))

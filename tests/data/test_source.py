@@ -71,7 +71,9 @@ def test_a_named_set_takes_no_settings(setting):
 
 
 def test_settings_of_another_kind_of_source_are_refused(array_file, folder):
-    with pytest.raises(InputError, match=r"--image-size has no effect .*--layout, --crop and --num-levels would"):
+    with pytest.raises(
+        InputError, match=r"--image-size has no effect .*--layout, --crop, --num-levels and --densities would"
+    ):
         open_dataset(array_file, image_size=(2, 2))
     with pytest.raises(
         InputError,

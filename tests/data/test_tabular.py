@@ -11,10 +11,11 @@ import torch
 
 from lowerbound.blocks import ONE_HOT, Choice, Grid, Real
 from lowerbound.data import Dataset, DataSpec, Examples, describe
-from lowerbound.data.tables.codes import OneHot, OnGrid, fit_code
+from lowerbound.data.codes import OneHot, OnGrid
+from lowerbound.data.codes.fit import fit_code
+from lowerbound.data.codes.reals import MOST_SEARCHED, Scaled, Warped
 from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.encoding import Columns
-from lowerbound.data.tables.reals import MOST_SEARCHED, Scaled, Warped
 from lowerbound.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -236,7 +237,7 @@ def test_a_complete_table_of_numbers_has_nothing_missing():
 def test_columns_that_are_not_theirs_are_refused():
     with pytest.raises(InputError, match="2 columns for values of shape"):
         Examples("t", np.zeros((9, 3)), "ND", columns=(REAL, INTEGER)).dataset()
-    with pytest.raises(InputError, match="rows of"):
+    with pytest.raises(InputError, match="5 values are known"):
         table().dataset().spec.encoding.encode(np.zeros((2, 4)))
     assert isinstance(table().dataset().spec.encoding, Columns)
 

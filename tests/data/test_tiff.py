@@ -69,7 +69,6 @@ def test_compressed_pages_beyond_memory_are_decoded_into_a_file(tmp_path, tifffi
     assert not any((tmp_path / "cache" / "lowerbound").iterdir())
 
 
-@pytest.mark.filterwarnings("ignore:values are repeated")
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
 def test_a_folder_of_what_pillow_does_not_keep(tmp_path, tifffile, dtype, channels):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lowerbound import GaussianMixture, LinearGamma
-from lowerbound.data import Dataset, mixture_parameters, open_dataset
+from lowerbound.data import Dataset, Examples, mixture_parameters, open_dataset
 from lowerbound.data.dataset import assemble
 from lowerbound.denoiser import Denoiser, Prediction
 from lowerbound.denoiser.exact import Empirical
@@ -160,7 +160,7 @@ def test_two_levels_have_two_regions():
 @pytest.mark.filterwarnings("ignore:values are repeated")
 def test_rounded_floats_have_no_density():
     points = np.random.default_rng(0).integers(-2, 3, (300, 2)).astype(np.float32)
-    dataset = assemble("rounded", points, layout="ND")
+    dataset = Examples("rounded", points, "ND").dataset(densities=True)
     lattice = np.stack(np.meshgrid(np.arange(-2, 3), np.arange(-2, 3)), -1).reshape(-1, 2).astype(np.float32)
     denoiser = Empirical(dataset.spec.encoding.encode(lattice), LinearGamma(-12.0, 5.0))
     finding = said(diagnosis_of(denoiser, dataset), "Structure finer than the least noise")

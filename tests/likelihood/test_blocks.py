@@ -122,6 +122,53 @@ def test_what_is_missing_changes_nothing():
     assert first.num_dims.tolist() == [2.0] * 6
 
 
+class EachPosition(torch.nn.Module):
+    """A network of rows at each position of fields."""
+
+    def __init__(self, network: torch.nn.Module):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x, gamma, cond=None):
+        positions = x[0, 0].numel()
+        said = self.network(as_rows(x), gamma.repeat_interleave(positions), cond)
+        return as_fields(said, x.shape[2:])
+
+
+def as_rows(x: torch.Tensor) -> torch.Tensor:
+    return x.movedim(1, -1).reshape(-1, x.shape[1])
+
+
+def as_fields(rows: torch.Tensor, spatial: tuple[int, ...]) -> torch.Tensor:
+    return rows.reshape(-1, *spatial, rows.shape[1]).movedim(-1, 1)
+
+
+@pytest.mark.parametrize("gamma", [-9.0, -3.0, 1.0])
+def test_a_position_of_fields_is_a_row(gamma):
+    blocks = (ChoiceOrReal(2), Real(), Grid(-1.2, 0.8, 4), Choice(2), Grid(0.3, 0.1))
+    num, spatial = 9, (3, 2)
+    rows, level = draw(4 * 6, num), NARROW.level_at(gamma)
+    values = as_rows(torch.zeros(4, num, *spatial).double())
+    values[:, 1], values[:, 3], values[:, 4] = ONE_HOT, rows[:, 3], 0.5
+    values[:, 5], values[:, 6], values[:, 8] = -1.2 + 0.8, ONE_HOT, 0.3 - 0.2
+    x, x_t = as_fields(values, spatial), as_fields(level.alpha * values + level.sigma * rows, spatial)
+    check_values(x, blocks)
+    decoder = BlockDecoder(blocks)
+    for figure in (decoder.log_prob, decoder.estimate):
+        torch.testing.assert_close(as_rows(figure(x, x_t, level)), figure(values, as_rows(x_t), level))
+    assert decoder.count_dims(x, None).tolist() == [5.0 * 6] * 4
+    network = MLP(num, 2 * num, width=8, depth=1).double()
+    torch.nn.init.normal_(network.out.weight)
+    of_rows = BlockDenoiser(network, NARROW, blocks).eval()
+    of_fields = BlockDenoiser(EachPosition(network), NARROW, blocks, spatial=spatial).eval()
+    t = NARROW.inverse(torch.full((4,), gamma, dtype=torch.float64))
+    assert of_fields.shape == (num, *spatial)
+    torch.testing.assert_close(as_rows(of_fields(x_t, t).x), of_rows(as_rows(x_t), t.repeat_interleave(6)).x)
+    x[2, 5, 1, 1] = 0.5
+    with pytest.raises(InputError, match="not on its grid"):
+        check_values(x, blocks)
+
+
 @pytest.mark.parametrize("gamma", [-14.0, -3.0, 0.0, 2.0])
 def test_the_decoder_gives_probabilities_that_sum_to_one(gamma):
     decoder, level = BlockDecoder((Choice(5), Grid(-1.2, 0.8, 4), Grid(0.3, 0.1))), NARROW.level_at(gamma)

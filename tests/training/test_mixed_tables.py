@@ -102,7 +102,7 @@ def test_the_flow_has_a_bound_of_its_own(trained):
     assert np.isfinite(density.nats).all()
     num_columns = (~np.isnan(raw)).sum(1)
     np.testing.assert_allclose(density.bits_per_dim, -density.nats / num_columns / math.log(2))
-    with pytest.raises(InputError, match="a table has its own"):
+    with pytest.raises(InputError, match="and these have their own"):
         score_density(run, raw, Flow(dequantizer="uniform"))
 
 

@@ -1,4 +1,4 @@
-"""Independent columns of a table, each as its kind is."""
+"""Independent columns of a table, or channels of fields, each as its kind is."""
 
 import numpy as np
 import torch
@@ -14,27 +14,36 @@ from lowerbound.likelihood.decoder import log_interval
 def independent_columns(dataset: Dataset, train: np.ndarray, test: np.ndarray) -> Baseline:
     """Independent columns of a table, each by its block: a real number by a Gaussian of its x, a grid without ends by that
     Gaussian's mass on each place, levels and categories by their frequencies, $(n_k + 1) / (N + K)$, and what is one of some
-    values or a number by the one and the other. What is missing does not count.
+    values or a number by the one and the other. The positions of a channel of fields are alike. What is missing does not
+    count.
 
-    dataset: of a table.
-    train, test: the numbers of the rows that it is fitted to and scored on.
+    dataset: with blocks.
+    train, test: the numbers of the examples that it is fitted to and scored on.
 
-    Raises InputError for fewer than two rows of either.
+    Raises InputError for fewer than two examples of either.
     """
     if min(len(train), len(test)) < 2:
-        raise InputError(f"{len(train)} rows to fit columns to and {len(test)} to score: both need at least 2")
+        raise InputError(f"{len(train)} examples to fit columns to and {len(test)} to score: both need at least 2")
     blocks, encoding = dataset.spec.blocks, dataset.spec.encoding
     assert blocks is not None
-    seen, x = dataset.encoded(train).double().numpy(), dataset.encoded(test).double().numpy()
-    nats, entry = -encoding.log_det(dataset.encoded(test)).numpy(), 0
+    encoded = dataset.encoded(test)
+    seen, x = (_rows(each) for each in (dataset.encoded(train), encoded))
+    log_prob, entry = np.zeros(len(x)), 0
     for block in blocks:
         entries = slice(entry, entry + block.width)
         entry += block.width
         is_present = ~np.isnan(x[:, entries.start])
         fitted, scored = seen[~np.isnan(seen[:, entries.start]), entries], x[is_present, entries]
-        nats[is_present] -= _log_prob_of_block(block, fitted, scored)
+        log_prob[is_present] += _log_prob_of_block(block, fitted, scored)
+    nats = -encoding.log_det(encoded).numpy() - log_prob.reshape(len(test), -1).sum(1)
     bits = nats / (dataset.num_observed[test] * np.log(2))
-    return Baseline("independent columns", *Measured.of(bits), EXACT, len(bits))
+    name = "independent columns" if encoded.ndim == 2 else "independent channels"
+    return Baseline(name, *Measured.of(bits), EXACT, len(bits))
+
+
+def _rows(x: torch.Tensor) -> np.ndarray:
+    """Examples, (N, D, *spatial), as a row for each position, (N P, D), in double precision."""
+    return np.moveaxis(x.double().numpy(), 1, -1).reshape(-1, x.shape[1])
 
 
 def _log_prob_of_block(block: Block, fitted: np.ndarray, scored: np.ndarray) -> np.ndarray:

@@ -58,14 +58,15 @@ def flat(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
 
 
 def of_dataset(dataset: Dataset, num_examples: int | None = None) -> list[Baseline]:
-    """Every yardstick that a data set allows (see `baselines`), of so many test examples; of a table `independent_columns`
-    and, if all of its columns are real numbers, the others too.
+    """Every yardstick that a data set allows (see `baselines`), of so many test examples; where values are of several
+    kinds, as in a table, `independent_columns` and, if all of them are real numbers, the others too.
 
     Raises InputError as `baselines` and `independent_columns`.
     """
     test = dataset.some("test", num_examples)
-    of_columns = [independent_columns(dataset, dataset.train, test)] if dataset.spec.columns else []
-    if dataset.spec.blocks is not None and not all(isinstance(block, Real) for block in dataset.spec.blocks):
+    blocks = dataset.spec.blocks
+    of_columns = [] if blocks is None else [independent_columns(dataset, dataset.train, test)]
+    if blocks is not None and not all(isinstance(block, Real) for block in blocks):
         return of_columns
     of_all = baselines(
         *(flat(dataset, indices) for indices in (dataset.train, dataset.validation, test)),
@@ -89,7 +90,7 @@ def yardstick(dataset: Dataset, num_examples: int) -> Baseline | None:
     """
     train, validation = dataset.some("train", YARDSTICK_EXAMPLES), dataset.some("validation", num_examples)
     try:
-        if dataset.spec.columns:
+        if dataset.spec.blocks is not None:
             return independent_columns(dataset, train, validation)
         others = flat(dataset, validation)
         splits = Splits(flat(dataset, train), others, others, dataset.spec.encoding.num_levels)

@@ -9,7 +9,7 @@ from lowerbound.data.series.clock import Irregular
 from lowerbound.errors import InputError, flag
 from lowerbound.settings import Everyday
 
-TABLE_SETTINGS = ("columns", "ignore", "categorical", "condition_on", "skip_bad_rows")
+TABLE_SETTINGS = ("columns", "ignore", "categorical", "condition_on", "densities", "skip_bad_rows")
 """Settings that have an effect on every table, a file or a dataframe."""
 _ALWAYS = ("source", "conditional")
 """Settings that have one on all data."""
@@ -59,6 +59,10 @@ class DataConfig(Reading):
     """The order of an array's axes, such as NHWC or NCL; guessed from the number of axes if not given."""
     num_levels: int | None = None
     """The number of levels of integer data; from the type (uint8, uint16, bool) or the training examples if not given."""
+    densities: bool = False
+    """Give all real numbers densities. Without it a value that a share of a column or channel has, such as no rain, has a
+    probability, and numbers that were recorded to a unit have probabilities of its multiples, told as densities; with it
+    their density grows as far as the schedule lets it."""
     image_size: Annotated[Everyday[tuple[int, int] | None], tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
     """The height and width to which images are cropped and resized."""
     crop: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="HEIGHT WIDTH")] = None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lowerbound.data.arrays.axes import Axes
+from lowerbound.data.channels import ByChannel
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
 from lowerbound.data.images.crops import at_places, middle
@@ -197,6 +198,13 @@ class Examples(Brief):
     notes: tuple[str, ...] = ()
     whole: np.ndarray | None = None
 
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Of series and fields; empty where channels have none."""
+        if self.axes is not None:
+            return self.axes.variables
+        return () if self.series is None else self.series.channels
+
     @classmethod
     def of(cls, dataset: Dataset) -> "Examples":
         """The examples of a data set, with the splits that it has."""
@@ -226,7 +234,9 @@ class Examples(Brief):
         note = f"crop      {size[0]} x {size[1]} of {height} x {width} pixels: at random places to train on, else the middle"
         return replace(self, values=values, whole=self.values, notes=(*self.notes, note))
 
-    def dataset(self, num_levels: int | None = None, encoding: Encoding | None = None) -> Dataset:
+    def dataset(
+        self, num_levels: int | None = None, encoding: Encoding | None = None, densities: bool = False
+    ) -> Dataset:
         """The data set to train on: its encoding fitted, missing splits made (see `assemble`)."""
         values, labels, conditions, class_names = self.values, self.labels, self.conditions, self.class_names
         with naming(self.name):
@@ -252,7 +262,8 @@ class Examples(Brief):
                 splits,
                 num_levels,
                 self.columns,
-                () if self.series is None else self.series.channels,
+                self.channel_names,
+                densities,
             )
             if self.whole is not None and encoding.has_missing:
                 raise InputError("--crop is for images of which no entry is missing, and there are NaN: leave it out")
@@ -261,10 +272,9 @@ class Examples(Brief):
                 series = series.fitted(conditions.rows[conditions.is_covered(splits["train"])])
             elif conditions is not None:
                 vectors = Standardisation.fit(conditions[splits["train"]])
-            shape = encoding.shape if isinstance(encoding, Columns) else values.shape[1:]
             spec = DataSpec(
                 self.name,
-                shape,
+                encoding.shape(values.shape[1:]),
                 encoding,
                 self.layout,
                 class_names,
@@ -366,21 +376,30 @@ def describe(dataset: Dataset) -> str:
 
 
 def _column_lines(dataset: Dataset) -> list[str]:
-    """A line for each column of a table: its name, its kind, how it is encoded, and the share that is missing."""
+    """A line for each column of a table: its name, its kind, how it is encoded, and the share that is missing; for each
+    channel of an array, where they have codes of their own, how it is encoded."""
     encoding = dataset.spec.encoding
-    if not isinstance(encoding, Columns) or not isinstance(dataset.examples, np.ndarray):
+    if not isinstance(encoding, ByChannel) or not isinstance(dataset.examples, np.ndarray):
         return []
-    rows = [("column", "kind", "encoding", "missing")]
-    num_shown = len(encoding.columns) if len(encoding.columns) <= _MOST_SHOWN else _SOME_SHOWN
-    missing = np.isnan(dataset.examples[:, :num_shown]).mean(0)
-    for column, code, share in zip(encoding.columns[:num_shown], encoding.codes, missing, strict=False):
-        kind = f"{column.kind} (zone {printable(column.zone)})" if column.zone else column.kind
-        rows.append((printable(column.name), kind, code.text(column), f"{share:.1%}" if share else "-"))
-    widths = [min(40, max(len(row[index]) for row in rows)) for index in range(2)]
-    widths.append(max(len(row[2]) for row in rows))
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, [*widths, 0], strict=True)) for row in rows]
-    if others := Counter(column.kind for column in encoding.columns[num_shown:]):
-        lines.append("... and " + ", ".join(f"{number:,} {kind}" for kind, number in others.items()) + " columns more")
+    channels = encoding.channels
+    num_shown = len(channels) if len(channels) <= _MOST_SHOWN else _SOME_SHOWN
+    if isinstance(encoding, Columns):
+        rows = [("column", "kind", "encoding", "missing")]
+        missing = np.isnan(dataset.examples[:, :num_shown]).mean(0)
+        for column, code, share in zip(channels[:num_shown], encoding.codes, missing, strict=False):
+            kind = f"{column.kind} (zone {printable(column.zone)})" if column.zone else column.kind
+            rows.append((printable(column.name), kind, code.text(column), f"{share:.1%}" if share else "-"))
+    else:
+        rows = [("channel", "encoding")]
+        for name, code, channel in zip(dataset.spec.channel_names, encoding.codes, channels, strict=True):
+            rows.append((printable(name), code.text(channel)))
+        rows = rows[: num_shown + 1]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    widths = [min(40, width) if name != "encoding" else width for name, width in zip(rows[0], widths, strict=True)]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    if others := Counter(column.kind for column in channels[num_shown:]):
+        of_kinds = ", ".join(f"{number:,} {kind}" for kind, number in others.items())
+        lines.append(f"... and {of_kinds} {rows[0][0]}s more")
     return [f"  {line.rstrip()}" for line in lines]
 
 

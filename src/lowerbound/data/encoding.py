@@ -27,7 +27,8 @@ from lowerbound.words.counts import counted
 
 
 class Encoding(ABC):
-    """A reversible map from stored values to float32 tensors, of the same shape (N, *shape) but of tables: a dataclass.
+    """A reversible map from stored values to float32 tensors, of the same shape (N, *shape) unless values take several
+    entries each: a dataclass.
 
     Attributes:
         kind: its name where it is stored.
@@ -53,6 +54,10 @@ class Encoding(ABC):
     def raw_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of a stored example, from that of x."""
         return shape
+
+    def shape(self, raw_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of x, from that of a stored example."""
+        return raw_shape
 
     def observed_entries(self, observed: np.ndarray) -> np.ndarray:
         """Which entries of x are there, (N, *shape), from which stored values are."""
@@ -310,12 +315,18 @@ def read_encoding(values: Mapping[str, Any]) -> Encoding:
     fields = dict(values)
     if isinstance(fields.get("codes"), list):
         fields["codes"] = [_without_repeated(code) for code in fields["codes"]]
-    kind, classes = fields.pop("kind", None), Encoding.__subclasses__()
+    kind, classes = fields.pop("kind", None), _kinds(Encoding)
     for encoding in classes:
         if encoding.kind == kind:
             return read(encoding, fields, "the stored encoding")
     kinds = " and ".join(encoding.kind for encoding in classes)
     raise InputError(f"unknown kind of encoding {kind!r}: known are {kinds}")
+
+
+def _kinds(base: type[Encoding]) -> list[type[Encoding]]:
+    """All encodings that have a name, derived from one by whatever way."""
+    derived = base.__subclasses__()
+    return [cls for each in derived for cls in [*[each] * hasattr(each, "kind"), *_kinds(each)]]
 
 
 def _without_repeated(code: Any) -> Any:

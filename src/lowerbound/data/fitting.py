@@ -3,12 +3,12 @@
 import numpy as np
 
 from lowerbound.data.encoding import Affine, Encoding, Levels
+from lowerbound.data.marginals import Marginals
 from lowerbound.data.parts import ranges
 from lowerbound.data.repeats import warn_of_repeats
 from lowerbound.data.series.windows import Stored, Windows
 from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.encoding import Columns
-from lowerbound.data.tables.marginals import Marginals
 from lowerbound.errors import InputError
 
 _SPLIT_SEED = 0
@@ -23,12 +23,14 @@ def fitted_encoding(
     num_levels: int | None,
     columns: tuple[Column, ...] = (),
     names: tuple[str, ...] = (),
+    densities: bool = False,
 ) -> Encoding:
-    """Levels of integers, `num_levels` if it is given, an affine map of floats, with quantiles where the entries of vectors
-    need them, and a code for each column of a table, fitted on the training split.
+    """Levels of integers, `num_levels` if it is given, an affine map of floats, or a code for each of their channels where
+    one asks for it, and for each column of a table, fitted on the training split.
 
     Arguments:
         names: of channels, for messages, where they have any.
+        densities: whether all real numbers are to have densities, repeated ones too.
         (the rest as in `assemble` and `Examples`)
 
     Raises:
@@ -39,7 +41,7 @@ def fitted_encoding(
         if num_levels is not None:
             raise InputError(f"--num-levels {num_levels} was given, but a table has levels by column")
         assert isinstance(examples, np.ndarray)
-        return Columns.fit(examples, columns, splits)
+        return Columns.fit(examples, columns, splits, densities)
     if isinstance(examples, Windows):  # each row once
         if num_levels is not None:
             raise InputError(f"--num-levels {num_levels} has no effect on series, which are continuous")
@@ -47,14 +49,17 @@ def fitted_encoding(
         warn_of_repeats(examples, splits["train"], names)
         return affine
     if examples.dtype.kind in "iub":
+        if densities:
+            raise InputError("--densities has no effect on integers, which have levels: store floats, or leave it out")
         return _levels(examples, splits, num_levels)
     if num_levels is not None:
         raise InputError(f"--num-levels {num_levels} was given, but the values are floats: store integers")
     chosen = np.zeros(len(examples), bool)
     chosen[splits["train"]] = True
-    affine = Affine.fit(examples, chosen)
-    warn_of_repeats(examples, splits["train"], names)
-    return affine if examples.ndim != 2 else Marginals.where_needed(affine, examples, splits["train"])
+    affine = Affine.fit(examples, chosen, names)
+    if densities:
+        warn_of_repeats(examples, splits["train"], names)
+    return Marginals.where_needed(affine, examples, splits["train"], densities)
 
 
 def _levels(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:

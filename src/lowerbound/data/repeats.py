@@ -1,20 +1,15 @@
-"""Values that a share of continuous data have: a probability stands there, and no density."""
+"""Values that a share of continuous data have where there are to be densities: a density has no end there."""
 
 import math
 import warnings
 
 import numpy as np
-from jaxtyping import Float64
 
+from lowerbound.data.codes.fit import frequent
 from lowerbound.data.parts import gathered
 from lowerbound.data.series.windows import Stored, Windows
 from lowerbound.words.printable import printable
 
-Frequent = Float64[np.ndarray, " num_frequent"]
-LEAST_SHARE = 0.02
-"""Of the values that are there, of one that is frequent."""
-FEWEST = 5
-"""Of these."""
 _SEARCHED = 1 << 20
 """Entries of examples that are looked at, about."""
 _SEARCHED_OF_CHANNEL = 1 << 16
@@ -24,17 +19,6 @@ _FEWEST_OF_LEVELS, _TIMES_SEEN = 4096, 16
 are taken for levels."""
 _NAMED = 4
 """Channels that a warning names."""
-
-
-def frequent(values: np.ndarray) -> tuple[Frequent, Frequent]:
-    """The values that a share of all have, increasing, and their shares; none if no value is so frequent.
-
-    Arguments:
-        values: (N,), of any type.
-    """
-    unique, counts = np.unique(values, return_counts=True)
-    is_frequent = counts >= max(FEWEST, LEAST_SHARE * len(values))
-    return unique[is_frequent].astype(np.float64), counts[is_frequent] / len(values)
 
 
 def warn_of_repeats(examples: Stored, train: np.ndarray, names: tuple[str, ...] = ()) -> None:
@@ -60,16 +44,12 @@ def warn_of_repeats(examples: Stored, train: np.ndarray, names: tuple[str, ...] 
             found.append(f"{printable(name)} ({what})")
     if not found:
         return
-    remedy = "store levels as integers (images as uint8, not divided by 255), which have probabilities"
-    if examples.ndim == 2:
-        remedy = (
-            "give vectors as a table (.csv, .parquet, a dataframe), whose columns have a probability of such a value; "
-            + remedy
-        )
+    is_series = isinstance(examples, Windows)
+    remedy = "" if is_series else "leave out --densities, and such values have probabilities; "
     warnings.warn(
         f"values are repeated in channel {', '.join(found[:_NAMED])}{', ...' * (len(found) > _NAMED)}: a density grows at "
         "such a value as far as the schedule's least noise lets it, 1 / (sigma_0 sqrt(2 pi)) in scaled units, so that bits "
-        f"depend on gamma_min and say nothing of how good a model is; {remedy}; where it means that nothing is known, NaN",
+        f"depend on gamma_min and say nothing of how good a model is; {remedy}where one means that nothing is known, NaN",
         stacklevel=4,
     )
 

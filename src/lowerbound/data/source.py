@@ -91,12 +91,12 @@ def _series(config: DataConfig, spec: DataSpec | None) -> Examples:
 
 BUNDLED = Source((), _named)
 IMAGES = Source(("image_size", "crop", "background", "skip_bad_files", "labels", "num_levels"), _images)
-ARRAYS = Source(("layout", "crop", "num_levels"), _arrays)
-TIFF = Source(("crop", "num_levels"), lambda config, spec: read_tiff(_path(config)))
+ARRAYS = Source(("layout", "crop", "num_levels", "densities"), _arrays)
+TIFF = Source(("crop", "num_levels", "densities"), lambda config, spec: read_tiff(_path(config)))
 HUB = Source(("image_size", "crop", "background", "skip_bad_files", "num_levels"), _hub)
 HUB_PREFIX = "hf:"
 """How the name of a data set of the hub begins."""
-FIELDS = Source(("variables", "sample_dim", "num_levels"), _fields)
+FIELDS = Source(("variables", "sample_dim", "num_levels", "densities"), _fields)
 _MARKS = ("missing", "separator", "decimal", "header", "text_encoding", "date_format")
 _CUT = ("columns", "ignore", "window", "horizon", "stride", "split_steps")
 _TIMES = ("time", "series_id", "covariates", "irregular")
@@ -136,12 +136,12 @@ def open_dataset(source: Any, **settings: Any) -> Dataset:
     else:
         from lowerbound.data.tables.frames import from_dataframe
 
-        return from_dataframe(source, **settings).dataset()
+        return from_dataframe(source, **settings).dataset(densities=settings.get("densities", False))
     kind = _kind(config)
     config.check_effect(kind.settings, config.source)
     if kind is BUNDLED:
         return NAMED[config.source]()
-    return _read(config, kind, None).dataset(config.num_levels)
+    return _read(config, kind, None).dataset(config.num_levels, densities=config.densities)
 
 
 def _check_names(settings: Iterable[str]) -> None:

@@ -77,6 +77,11 @@ class DataSpec(Brief):
         return tuple(column.name for column in self.columns) or (self.series.channels if self.series else ())
 
     @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Of each of an example's channels its name, or its number where they have none."""
+        return self.names or tuple(map(str, range(self.raw_shape[0])))
+
+    @property
     def blocks(self) -> Blocks | None:
         """What the entries of x are, where they are of several kinds; None: all the same."""
         return self.encoding.blocks
@@ -116,18 +121,21 @@ class DataSpec(Brief):
             )
 
     def check_alike(self, what: str) -> None:
-        """Refuse tables with discrete columns for what takes one kind of value alone, by an InputError."""
+        """Refuse values that have probabilities beside ones that have densities, for what takes one kind alone, by an
+        InputError."""
         discrete = [
-            printable(column.name)
-            for column, block in zip(self.columns, self.blocks or (), strict=True)
+            printable(name)
+            for name, block in zip(self.channel_names, self.blocks or (), strict=False)
             if not isinstance(block, Real)
         ]
         if discrete:
             named = ", ".join(discrete[:5]) + ", ..." * (len(discrete) > 5)
+            what_has = f"{'columns' if self.columns else 'channels'} of levels, units, categories or repeated values"
+            remedy = "leave these columns out" if self.columns else "store levels as integers"
             raise InputError(
-                f"{self.name} has columns of levels, categories or values with a probability of their own ({named}), which "
-                f"{what} does not take: a diffusion model does, to train, evaluate, score, sample and impute; for anything "
-                "else leave these columns out"
+                f"{self.name} has {what_has} ({named}), which {what} does not take: a diffusion model does, to train, "
+                f"evaluate, score, sample and impute; for anything else {remedy}, or have all numbers densities with "
+                "--densities"
             )
 
     @property
@@ -192,7 +200,7 @@ class DataSpec(Brief):
         with naming(source):
             spec.encoding.check(spec.shape)
             if spec.axes is not None:
-                spec.axes.check(spec.shape)
+                spec.axes.check(spec.raw_shape)
             if spec.vectors is not None:
                 check_normalisation(spec.vectors.shift, spec.vectors.scale)
             if spec.series is not None:

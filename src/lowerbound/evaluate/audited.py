@@ -62,7 +62,7 @@ def cheap_audit(
             run, dataset.examples[chosen], effort, **scored(run, dataset, chosen, seed), batch_size=again
         )
         checks.append(batches_again(bits[:again], scores_again.bits_per_dim[::-1]))
-    if dataset.spec.num_levels is None and not dataset.spec.columns and not dataset.spec.has_missing:
+    if dataset.spec.num_levels is None and dataset.spec.blocks is None and not dataset.spec.has_missing:
         test = dataset.examples[indices[: max(FEWEST_DRAWS, MOST_COMPARED // dataset.spec.num_dims)]]
         checks.append(of_levels(np.asarray(test).reshape(len(test), -1)))
     checks.append(apart_as_expected(_keys(dataset, dataset.train), _keys(dataset, indices)))

@@ -112,7 +112,8 @@ def diagnose(run: Run, dataset: Dataset, profile: Profile) -> Diagnosis:
     per_bit = 2 * math.log(2) / (profile.gamma[1] - profile.gamma[0])
     blocks = run.spec.blocks
     # the noise of levels and categories is known there, as it should be: all error is that of real numbers
-    num_real = math.prod(dataset.shape) if blocks is None else len(layout(blocks, x.device).reals)
+    num_channels = dataset.shape[0] if blocks is None else len(layout(blocks, x.device).reals)
+    num_real = num_channels * math.prod(dataset.shape[1:])
     return Diagnosis(
         prior=Measured.of(profile.prior),
         reconstruction=Measured.of(profile.reconstruction),

@@ -1,4 +1,4 @@
-"""Rows whose values are of several kinds: how they are denoised, decoded and dequantised, block by block."""
+"""Rows and fields whose values are of several kinds: how they are denoised, decoded and dequantised, block by block."""
 
 from lowerbound.mixed.decoder import BlockDecoder
 from lowerbound.mixed.denoiser import BlockDenoiser

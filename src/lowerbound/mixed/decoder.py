@@ -1,4 +1,4 @@
-r"""The decoder of rows whose values are of several kinds: $p(v | x_{t_0})$ of each by its own block.
+r"""The decoder of examples whose values are of several kinds: $p(v | x_{t_0})$ of each by its own block.
 
 With $y = x_{t_0} / \alpha_0$ and $r_0 = e^{\gamma_0 / 2}$ it is what the noise leaves open, all values alike before it:
 
@@ -13,7 +13,7 @@ With $y = x_{t_0} / \alpha_0$ and $r_0 = e^{\gamma_0 / 2}$ it is what the noise 
 import torch
 from torch import Tensor
 
-from lowerbound.blocks import ONE_HOT, Blocks, Real, check_values, layout
+from lowerbound.blocks import ONE_HOT, Blocks, Real, along, check_values, layout
 from lowerbound.denoiser import Prediction
 from lowerbound.elementary import count_dims, exp, expand
 from lowerbound.likelihood.decoder import Decoder, GaussianDecoder, log_mass
@@ -73,13 +73,17 @@ class BlockDecoder(Decoder):
         y, ratio = x_t.double() / expand(level.alpha, x_t.double()), exp(level.gamma / 2)
         figures = torch.zeros_like(x).index_copy(1, at.reals, of_reals)
         if len(at.grids):
-            k = ((x[:, at.grids].double() - at.origin) / at.spacing).round()
-            position = (y[:, at.grids] - at.origin) / at.spacing
-            of_grids = log_mass(k, position, ratio / at.spacing, at.lowest, at.highest)
+            origin, spacing, lowest, highest = (
+                along(each, x) for each in (at.origin, at.spacing, at.lowest, at.highest)
+            )
+            k = ((x[:, at.grids].double() - origin) / spacing).round()
+            position = (y[:, at.grids] - origin) / spacing
+            of_grids = log_mass(k, position, ratio / spacing, lowest, highest)
             figures = figures.index_copy(1, at.grids, of_grids.to(x.dtype))
         if len(at.choices):
-            logits = (ONE_HOT * y / ratio**2)[:, at.choices].masked_fill(at.beyond, -torch.inf)
-            chosen = x[:, at.choices].masked_fill(at.beyond, -torch.inf).argmax(2, keepdim=True)
-            of_choices = logits.log_softmax(2).gather(2, chosen)[..., 0]
+            logits = (ONE_HOT * y / ratio**2)[:, at.choices]
+            beyond = along(at.beyond, logits)
+            chosen = x[:, at.choices].masked_fill(beyond, -torch.inf).argmax(2, keepdim=True)
+            of_choices = logits.masked_fill(beyond, -torch.inf).log_softmax(2).gather(2, chosen)[:, :, 0]
             figures = figures.index_copy(1, at.choices[:, 0], of_choices.to(x.dtype))
         return figures

@@ -1,4 +1,4 @@
-r"""A denoiser for rows whose values are of several kinds, with what is discrete built in.
+r"""A denoiser for examples whose values are of several kinds, with what is discrete built in.
 
 With $y = x_t / \alpha_t$ and $r = e^{\gamma / 2}$, and F and S what a network says of an entry:
 
@@ -9,7 +9,7 @@ With $y = x_t / \alpha_t$ and $r = e^{\gamma / 2}$, and F and S what a network s
 | `Choice` | $s \sum_k \pi_k e_k$ with $\pi = \mathrm{softmax}_k(F_k + s y_k / r^2)$ |
 
 The last one is Bayes' rule: the noisy block has the likelihood $\propto e^{s y_k / r^2}$ under category k, exactly, and $F_k$ is
-what the network knows of it from the rest of the row. Where there is little noise, a grid's place and a choice's category
+what the network knows of it from the rest of the example. Where there is little noise, a grid's place and a choice's category
 are known without the network. In the place of a noisy block the network sees $s\, \mathrm{softmax}_k(s y_k / r^2)$, all that
 the block says of its category, in which no noise is left to be taken out.
 
@@ -21,7 +21,7 @@ mixture's own on the grids.
 import torch
 from torch import Tensor, nn
 
-from lowerbound.blocks import ONE_HOT, Blocks, layout, num_entries
+from lowerbound.blocks import ONE_HOT, Blocks, along, layout, num_entries
 from lowerbound.denoiser.base import Prediction
 from lowerbound.denoiser.network import OfNetwork
 from lowerbound.elementary import exp, expand, sqrt
@@ -41,7 +41,8 @@ class BlockDenoiser(OfNetwork):
         schedule: the noise schedule.
         blocks: of the entries of x.
         sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
-        mixture: of the same blocks, that the network stands upon.
+        mixture: of the same blocks, that the network stands upon; of rows alone.
+        spatial: the positions of an example, each of which has a value of every block; none of a row.
 
     Raises:
         InputError: if `sigma_data` is out of range, or the network does not take three arguments.
@@ -56,21 +57,23 @@ class BlockDenoiser(OfNetwork):
         blocks: Blocks,
         sigma_data: float = 1.0,
         mixture: FittedMixture | None = None,
+        spatial: tuple[int, ...] = (),
     ):
-        super().__init__(network, schedule, (num_entries(blocks),), sigma_data)
+        super().__init__(network, schedule, (num_entries(blocks), *spatial), sigma_data)
         self.blocks = blocks
         self.mixture = mixture
 
     def predict(self, x_t: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None) -> Prediction:
         at = layout(self.blocks, x_t.device)
         y, ratio = x_t / expand(level.alpha, x_t), expand(exp(level.gamma / 2), x_t)
-        evidence = (ONE_HOT * y / ratio**2)[:, at.choices].masked_fill(at.beyond, -torch.inf)
+        evidence = (ONE_HOT * y / ratio**2)[:, at.choices]
+        evidence = evidence.masked_fill(along(at.beyond, evidence), -torch.inf)
         seen = x_t
         if len(at.choices):
             # as the network sees it, its input's scale taken back
             shown = ONE_HOT * evidence.softmax(2)
             scale = expand(level.alpha, shown) * sqrt(self.sigma_data**2 + expand(exp(level.gamma), shown))
-            seen = x_t.index_copy(1, at.chosen, (scale * shown).flatten(1)[:, at.own])
+            seen = x_t.index_copy(1, at.chosen, (scale * shown).flatten(1, 2)[:, at.own])
         said, spread = self.output(seen, level, cond, observed, outputs_per_entry=2).chunk(2, 1)
         spread = spread[:, at.grids]
         if self.mixture is None:
@@ -84,12 +87,13 @@ class BlockDenoiser(OfNetwork):
             x = x.index_copy(1, at.grids, self._on_grids(x[:, at.grids], ratio**2 * share))
         if len(at.choices):
             chosen = ONE_HOT * (said[:, at.choices] + evidence).softmax(2)
-            x = x.index_copy(1, at.chosen, chosen.flatten(1)[:, at.own])
+            x = x.index_copy(1, at.chosen, chosen.flatten(1, 2)[:, at.own])
         return Prediction(x_t, level, x, self.schedule)
 
     def _on_grids(self, x: Tensor, variance: Tensor) -> Tensor:
         at = layout(self.blocks, x.device)
-        origin, spacing, lowest, highest = (each.to(x) for each in (at.origin, at.spacing, at.lowest, at.highest))
+        each = at.origin, at.spacing, at.lowest, at.highest
+        origin, spacing, lowest, highest = (along(values, x).to(x) for values in each)
         k = mean_between((x - origin) / spacing, variance / spacing**2, lowest, highest)
         if not self.training:  # as of levels
             k = k.clamp(lowest, highest)

@@ -1,6 +1,7 @@
 """Examples as they are stored, made ready for a run: refused if they are not what it takes, with noise of their own."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from lowerbound.data import Examples, Levels, Reading, read_examples
+from lowerbound.data.channels import ByChannel
 from lowerbound.data.parts import check_finite, check_not_empty, num_observed
 from lowerbound.data.series.windows import Stored, Windows
 from lowerbound.data.tables.condition_vectors import condition_values
@@ -102,13 +104,25 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows
         check_finite(raw, may_miss)
         if may_miss:
             check_not_empty(num_observed(raw))
-        if run.spec.columns and isinstance(raw, np.ndarray):
+        if isinstance(encoding, ByChannel) and isinstance(raw, np.ndarray):
             encoding.encode(raw)
+            if not run.spec.columns:  # of which their reader speaks
+                _warn_of_rounded(name, encoding, raw)
     except InputError as error:
         gaps = ": fill gaps in first, by `lowerbound impute`" if run.spec.columns and not may_miss else ""
         raise InputError(f"{name}: {error}; {takes}{gaps}") from error
     if discrete and isinstance(raw, np.ndarray) and (raw.min() < low or raw.max() > high):
         raise InputError(f"{name}: values from {raw.min()} to {raw.max()}; {takes}")
+
+
+def _warn_of_rounded(name: str, encoding: ByChannel, raw: np.ndarray) -> None:
+    for channel, code, number in encoding.rounded(raw):
+        lie, are = ("lies", "is") if number == 1 else ("lie", "are")
+        warnings.warn(
+            f"{name}, {channel.name}: {counted(number, 'value')} {lie} between the {code.known} of training, and {are} "
+            "taken for the nearest",
+            stacklevel=4,
+        )
 
 
 def batches(

@@ -68,7 +68,8 @@ class FlowSettings:
         if isinstance(decoder, BlockDecoder) and not decoder.all_real:
             if self.dequantizer is not None:
                 raise InputError(
-                    f"the dequantiser {self.dequantizer} is for levels that are all alike: a table has its own, leave it out"
+                    f"the dequantiser {self.dequantizer} is for levels that are all alike, and these have their own: leave "
+                    "it out"
                 )
             return BlockDequantizer(decoder)
         num_levels = run.spec.encoding.num_levels

@@ -116,7 +116,7 @@ def build_network(
     outputs, inputs = outputs_per_entry * shape[0], _inputs_of(config, spec, shown)
     if config.kind == "mlp":
         return MLP(shape[0], outputs, **_settings_of(MLP, config), **inputs)
-    columns = None if spec.blocks is None else [block.width for block in spec.blocks]
+    columns = None if spec.blocks is None or shape[1:] else [block.width for block in spec.blocks]
     return Transformer(shape, outputs, **_settings_of(Transformer, config), **inputs, columns=columns)
 
 
@@ -257,10 +257,13 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
         below = unfitted_mixture(spec, settings.components, settings.factors)
     if settings.target == "blocks":
         if spec.blocks is None or learned_variance:
-            raise InputError("--denoiser.target blocks is for tables and a fixed reverse variance: choose another")
+            raise InputError(
+                "--denoiser.target blocks is for tables, and arrays some of whose values have probabilities, and for a "
+                "fixed reverse variance: choose another"
+            )
         network = build_network(config.network, spec, outputs_per_entry=2, **told)
         assert not isinstance(below, FittedWindows)
-        return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, below)
+        return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, below, shape[1:])
     spikes = _spike_features(settings, num_levels)
     if settings.target == "levels":
         assert num_levels is not None
@@ -360,13 +363,14 @@ def draws_by_importance(config: Config) -> bool:
 
 
 def build_decoder(config: DecoderConfig, num_levels: int | None, blocks: Blocks | None = None) -> Decoder | None:
-    """The decoder of a configuration, for tables of `blocks`, discrete data of `num_levels`, or continuous ones."""
+    """The decoder of a configuration, for data of `blocks`, discrete data of `num_levels`, or continuous ones."""
     if config.name == "none":
         return None
     if (config.name == "blocks") != (blocks is not None):
-        kind = "no table" if blocks is None else "a table"
+        kind = "all alike" if blocks is None else "of several kinds"
         raise InputError(
-            f"--decoder.name is {config.name}, but the data are {kind}: blocks is for tables, the others for everything else"
+            f"--decoder.name is {config.name}, but the values are {kind}: blocks is for tables, and arrays some of whose "
+            "values have probabilities, the others for everything else"
         )
     if blocks is not None:
         return BlockDecoder(blocks)

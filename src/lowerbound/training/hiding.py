@@ -32,9 +32,10 @@ def hide(
     places = noise.uniform(torch.empty_like(values)).masked_fill(values.isnan(), 2).flatten(1)
     num_kept = 1 + (size * (num_values - 1)).floor()
     kept = places.argsort(1).argsort(1) < torch.where(chosen < share, num_kept, num_values)[:, None]
+    kept = kept.reshape(values.shape)
     if blocks is not None:
         kept = kept.repeat_interleave(torch.tensor([block.width for block in blocks], device=x.device), 1)
-    return x.masked_fill(~kept.reshape(x.shape), math.nan)
+    return x.masked_fill(~kept, math.nan)
 
 
 def seen_share(share: float) -> float:

@@ -229,10 +229,8 @@ class Trainer(Training):
         cuts = None if self.dataset.whole is None else noise.uniform(torch.empty(len(indices), 2))
         x = self.dataset.encoded(indices, cuts)
         self.data_seconds += time.perf_counter() - began
-        if (blocks := self.dataset.spec.blocks) is not None:
-            x = with_noise(x, blocks, noise)
         if self.training.hidden:
-            x = hide(x, self.training.hidden, noise, blocks)
+            x = hide(x, self.training.hidden, noise, self.dataset.spec.blocks)
         cond = self.dataset.cond(indices) if self.config.data.conditional else None
         if cond is not None:
             dropped = noise.uniform(x.new_empty(len(x), 1))[:, 0] < self.training.null_probability
@@ -242,6 +240,8 @@ class Trainer(Training):
         if self.training.augment:
             x, changes = augmented(x, self.training.augment, noise)
             cond = with_changes(cond, changes.to(self.device))
+        if (blocks := self.dataset.spec.blocks) is not None:
+            x = with_noise(x, blocks, noise)
         observed, series = self.dataset.spec.observed(x), self.dataset.spec.series
         if series is not None:
             known = known_entries(x, series.horizon, noise)

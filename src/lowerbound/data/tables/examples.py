@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from lowerbound.data.codes import Code
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
 from lowerbound.data.directory import cache_directory
 from lowerbound.data.memory import allocate, file_of
 from lowerbound.data.spec import DataSpec
 from lowerbound.data.tables.arrow_values import floats, is_date, is_number
-from lowerbound.data.tables.code import Code
 from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.condition_vectors import condition_vectors
 from lowerbound.data.tables.encoding import Columns
@@ -78,7 +78,7 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
             if (misplaced := code.misplaced(entries, each[name])) is not None:
                 row, mistake = misplaced
                 raise InputError(f"{source.location(first_row + row)}: column {name} {mistake}")
-            rounded[name] += int(code.rounded(entries).sum())
+            rounded[name] += int(code.rounded(entries, each[name]).sum())
         _check_complete(source, conditions, rows[:, len(names) :], first_row)
         is_empty = np.isnan(rows[:, : len(names)]).all(1)
         if is_empty.any() and not config.skip_bad_rows:

@@ -31,7 +31,7 @@ def from_dataframe(frame: Any, spec: DataSpec | None = None, **settings: Any) ->
         frame: of pandas, polars or pyarrow; its index is left out.
         spec: what a run knows, whose columns are then looked for by their names; they are found out if None.
         settings: which columns are wanted, and what they are: `columns`, `ignore`, `categorical`, `condition_on`,
-            `conditional`, as in `DataConfig`.
+            `conditional`, `densities`, as in `DataConfig`.
 
     Raises:
         InputError: if it is no dataframe, a column can't be used, or a value has no place, naming row and column.

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowerbound.blocks import ONE_HOT, Block, ChoiceOrReal
+from lowerbound.data.codes.code import Code, Entries, Values
+from lowerbound.data.codes.reals import Scaled, Warped
 from lowerbound.data.tables.arrow_values import from_floats
-from lowerbound.data.tables.code import Code, Entries, Values
 from lowerbound.data.tables.columns import Column
-from lowerbound.data.tables.reals import Scaled, Warped
 from lowerbound.errors import InputError
 
 _NAMED = 2
@@ -90,6 +90,11 @@ class PointMasses(Code):
     @property
     def center(self) -> float:
         return self.other.center
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        low, high = self.other.value_range
+        return min(low, self.values[0]), max(high, self.values[-1])
 
 
 def _shown(value: float, column: Column) -> str:

@@ -13,6 +13,9 @@ from lowerbound.errors import InputError
 Values = Float64[np.ndarray, " num_rows"]
 Entries = Float64[np.ndarray, "num_rows width"]
 Mask = Bool[np.ndarray, " num_rows"]
+_ROUNDING = {"halffloat": 2.0**-10, "float": 2.0**-22}
+"""Of numbers of a type, relative to them."""
+_ROUNDING_OF_OTHERS = 2.0**-50
 
 
 class Code(ABC):
@@ -39,7 +42,7 @@ class Code(ABC):
         """The first value that has no place, and what to say of its column; None if all have one, or are missing."""
         return None
 
-    def rounded(self, values: Values) -> Mask:
+    def rounded(self, values: Values, column: Column) -> Mask:
         """Which values are taken for the nearest that has a place."""
         return np.zeros(len(values), bool)
 
@@ -76,6 +79,17 @@ class Code(ABC):
     def center(self) -> float:
         """A value about which the others lie, from which their digits count that are known."""
         return 0.0
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """What pictures draw as black and white: three standard deviations around the mean."""
+        low, high = self.decode(np.array([[-3.0], [3.0]]))
+        return float(low), float(high)
+
+
+def rounding(column: Column) -> float:
+    """How far off values may be by the type that they came in, relative to them."""
+    return _ROUNDING.get(column.dtype, _ROUNDING_OF_OTHERS)
 
 
 def check_scale(shift: float, scale: float) -> None:

@@ -1,0 +1,118 @@
+"""The encoding of arrays of floats whose channels have values with a probability, units, heavy tails or heaps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from lowerbound.blocks import Blocks
+from lowerbound.data.channels import AnyCode, ByChannel
+from lowerbound.data.codes import OnGrid, PointMasses, Scaled, Warped
+from lowerbound.data.codes.fit import fit_code
+from lowerbound.data.codes.reals import MOST_SEARCHED
+from lowerbound.data.encoding import Affine, Encoding, stored
+from lowerbound.data.parts import gathered, parts
+from lowerbound.data.tables.columns import Column
+from lowerbound.errors import InputError
+from lowerbound.words.brief import Brief
+
+MOST_WARPED = 128
+"""Entries of a vector up to which each may be made about normal."""
+MOST_VALUES = 20_000
+"""Of a channel, to which its code is fitted."""
+_LOOKED_AT = 1 << 21
+"""Of all channels, about."""
+_ARROW = {"float16": "halffloat", "float32": "float"}
+
+
+@dataclass(frozen=True, repr=False)
+class Marginals(Brief, ByChannel):
+    """Arrays of floats, (N, C, *spatial), each channel by a code of its own.
+
+    Arguments:
+        codes: of the channels.
+        dtype: the stored values' type.
+        has_missing: whether entries may be missing, NaN on both sides.
+    """
+
+    kind = "marginals"
+    codes: tuple[AnyCode, ...]  # pyrefly: ignore[bad-override] - as of Levels
+    dtype: str = "float32"  # pyrefly: ignore[bad-override]
+    has_missing: bool = False  # pyrefly: ignore[bad-override]
+
+    @classmethod
+    def where_needed(cls, affine: Affine, examples: np.ndarray, train: np.ndarray, densities: bool = False) -> Encoding:
+        """This encoding if a channel asks for another code than the affine one, else that.
+
+        Arguments:
+            affine: of the same examples.
+            examples: floats, (N, C, *spatial), NaN where an entry is missing.
+            train: numbers of the training examples, some of which are looked at.
+            densities: whether all values are to have densities, repeated ones too.
+        """
+        if examples.shape[1] > MOST_SEARCHED:
+            return affine
+        channels = _channels(examples.shape[1], affine.dtype)
+        may_warp = examples.ndim == 2 and len(channels) <= MOST_WARPED
+        plain = [Scaled(shift, scale) for shift, scale in zip(affine.shift, affine.scale, strict=True)]
+        codes: list[AnyCode] = [*plain]
+        for k, (channel, values) in enumerate(zip(channels, _some(examples, train), strict=True)):
+            if len(values) < 2 or (densities and np.ptp(values) == 0):
+                continue
+            if np.ptp(values) == 0:  # the few others are not among those that were looked at
+                codes[k] = PointMasses((float(values[0]),), (1.0,), plain[k])
+                continue
+            code = fit_code(channel, values, may_heap=may_warp, densities=densities)
+            if isinstance(code, OnGrid) and not _holds(code, examples, k, channel):
+                code = fit_code(channel, values, may_heap=may_warp, may_be_recorded=False)
+            if isinstance(code, OnGrid | PointMasses) or (isinstance(code, Warped) and may_warp):
+                codes[k] = code
+        if all(isinstance(code, Scaled) for code in codes):
+            return affine
+        return cls(tuple(codes), affine.dtype, affine.has_missing)
+
+    @property
+    def channels(self) -> tuple[Column, ...]:
+        return _channels(len(self.codes), self.dtype)
+
+    @property
+    def blocks(self) -> Blocks | None:
+        return self._blocks if any(isinstance(code, OnGrid | PointMasses) for code in self.codes) else None
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        return stored(super().decode(x), self.dtype)
+
+    @property
+    def description(self) -> str:
+        kinds = {"by quantiles": Warped, "in whole units": OnGrid, "with values of their own probability": PointMasses}
+        counts = {said: sum(isinstance(code, kind) for code in self.codes) for said, kind in kinds.items()}
+        found = [f"{number} of {len(self.codes)} {said}" for said, number in counts.items() if number]
+        kind = "continuous" if self.blocks is None else "numbers"
+        return ", ".join([f"{kind}, stored as {self.dtype}, normalised per channel", *found])
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        super().check(shape)
+        if shape != self.shape((len(self.codes), *shape[1:])):
+            raise InputError(f"{len(self.codes)} codes for examples of shape {shape}")
+
+
+def _channels(num: int, dtype: str) -> tuple[Column, ...]:
+    return tuple(Column(f"channel {k}", "real", _ARROW.get(dtype, "double")) for k in range(num))
+
+
+def _some(examples: np.ndarray, train: np.ndarray) -> Iterator[np.ndarray]:
+    """Of each channel some values that are there, in double precision."""
+    num = max(1, min(MOST_VALUES, _LOOKED_AT // examples[0].size))
+    some = gathered(examples, train[:: len(train) // num + 1])
+    rng, most = np.random.default_rng(0), min(MOST_VALUES, _LOOKED_AT // examples.shape[1])
+    for channel in np.moveaxis(some, 1, 0):
+        values = channel[~np.isnan(channel)]
+        chosen = values if len(values) <= most else rng.choice(values, most, replace=False, shuffle=False)
+        yield chosen.astype(np.float64)
+
+
+def _holds(code: OnGrid, examples: np.ndarray, k: int, channel: Column) -> bool:
+    """Whether all values of a channel, of whatever split, are on a grid."""
+    each = (values[:, k].reshape(-1).astype(np.float64) for _, values in parts(examples))
+    return not any(code.rounded(values, channel).any() for values in each)
