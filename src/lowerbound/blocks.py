@@ -48,6 +48,8 @@ class Grid:
         origin: $c_0$.
         spacing: d.
         num_levels: K, of k = 0 ... K - 1; None: k has no ends.
+        tells_density: whether it is a real number that was recorded so, of whose probability the data's figures are told as
+            a density.
 
     Raises:
         InputError: if the spacing or K is out of range.
@@ -56,6 +58,7 @@ class Grid:
     origin: float
     spacing: float
     num_levels: int | None = None
+    tells_density: bool = False
     width = 1
 
     def __post_init__(self):

@@ -16,6 +16,7 @@ from lowerbound.data.encoding import read_encoding
 from lowerbound.data.marginals import Marginals
 from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
+from lowerbound.mixed import BlockDecoder
 
 ANY = Column("any", "real", "double")
 RNG = np.random.default_rng(0)
@@ -162,7 +163,10 @@ def test_fields_come_back(dtype):
     assert np.array_equal(back[:, 2], values[:, 2], equal_nan=True)
     assert DataSpec.from_dict(data.spec.to_dict()) == data.spec
     assert encoding.observed_entries(~np.isnan(values)).shape == x.shape
+    assert not encoding.is_of_levels
+    assert BlockDecoder(data.spec.blocks).measure == "probabilities and densities"
     lines = describe(data)
+    assert "they are levels" not in lines
     assert "1 of 3 in whole units, 1 of 3 with values of their own probability" in lines
     assert re.search(r"1 +probability of 0 \(.*%\); elsewhere density", lines)
     assert re.search(r"2 +probability of multiples of 0.125, told as a density over 0.125", lines)
@@ -202,11 +206,15 @@ def test_levels_that_are_stored_as_floats_are_on_a_grid():
     levels = RNG.integers(0, 256, (60, 3, 8, 8))
     for scaled in (levels / 255, levels / 127.5 - 1, levels.astype(float)):
         values = scaled.astype(np.float32)
-        encoding = assemble("photographs", values, layout="NCHW").spec.encoding
+        data = assemble("photographs", values, layout="NCHW")
+        assert "stored as integers (images as uint8) they are levels" in describe(data)
+        encoding = data.spec.encoding
         assert all(isinstance(code, OnGrid) for code in encoding.codes)
         assert encoding.codes[0].unit == pytest.approx(np.ptp(scaled) / 255)
         np.testing.assert_array_equal(encoding.decode(encoding.encode(values)), values)
         assert not encoding.rounded(values)
+        assert encoding.is_of_levels
+        assert BlockDecoder(encoding.blocks).measure == "densities"
         off = values.copy()
         off[0, 1, 0, :3] += 0.4 * encoding.codes[1].unit
         assert [(channel.name, num) for channel, _, num in encoding.rounded(off)] == [("channel 1", 3)]

@@ -17,6 +17,7 @@ from lowerbound.data.channels import ByChannel
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
 from lowerbound.data.images.crops import at_places, middle
+from lowerbound.data.marginals import Marginals
 from lowerbound.data.memory import release
 from lowerbound.data.parts import check_not_empty, gathered, num_observed, parts
 from lowerbound.data.series.windows import SeriesSpec, Stored, Windows
@@ -34,6 +35,10 @@ _VERSION = "2-"
 _ORDER_SEED = 0
 _MOST_SHOWN, _SOME_SHOWN = 50, 20
 """Columns of a table up to which each is described, and how many of more are."""
+_LEVELS_ADVICE = (
+    "levels    all values are multiples of one unit: stored as integers (images as uint8) they are levels, whose networks "
+    "know more of them, and which every model takes"
+)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -364,6 +369,7 @@ def describe(dataset: Dataset) -> str:
         *dataset.notes,
         f"values    {spec.encoding.description}",
         *_column_lines(dataset),
+        *([_LEVELS_ADVICE] if isinstance(spec.encoding, Marginals) and spec.encoding.is_of_levels else []),
         *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),
         "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),
     ]

@@ -23,6 +23,8 @@ MOST_VALUES = 20_000
 """Of a channel, to which its code is fitted."""
 _LOOKED_AT = 1 << 21
 """Of all channels, about."""
+_ALIKE = 1e-6
+"""Units that differ by less are the same, read off different values."""
 _ARROW = {"float16": "halffloat", "float32": "float"}
 
 
@@ -82,6 +84,12 @@ class Marginals(Brief, ByChannel):
 
     def decode(self, x: Tensor) -> np.ndarray:
         return stored(super().decode(x), self.dtype)
+
+    @property
+    def is_of_levels(self) -> bool:
+        """Whether all values are multiples of one unit, as levels are."""
+        units = {code.unit for code in self.codes if isinstance(code, OnGrid)}
+        return all(isinstance(code, OnGrid) for code in self.codes) and max(units) <= (1 + _ALIKE) * min(units)
 
     @property
     def description(self) -> str:

@@ -13,7 +13,7 @@ With $y = x_{t_0} / \alpha_0$ and $r_0 = e^{\gamma_0 / 2}$ it is what the noise 
 import torch
 from torch import Tensor
 
-from lowerbound.blocks import ONE_HOT, Blocks, Real, along, check_values, layout
+from lowerbound.blocks import ONE_HOT, Blocks, Grid, Real, along, check_values, layout
 from lowerbound.denoiser import Prediction
 from lowerbound.elementary import count_dims, exp, expand
 from lowerbound.likelihood.decoder import Decoder, GaussianDecoder, log_mass
@@ -43,9 +43,10 @@ class BlockDecoder(Decoder):
 
     @property
     def measure(self) -> str:
-        """What its figures are, in words."""
+        """What the data's figures are, in words."""
         at = layout(self.blocks, torch.device("cpu"))
-        numbers = {"probabilities": len(at.grids) + len(at.choices), "densities": len(at.reals)}
+        recorded = sum(isinstance(block, Grid) and block.tells_density for block in self.blocks)
+        numbers = {"probabilities": len(at.grids) - recorded + len(at.choices), "densities": len(at.reals) + recorded}
         return " and ".join(word for word, number in numbers.items() if number)
 
     def check(self, x: Examples, observed: Observed | None) -> None:

@@ -49,7 +49,8 @@ class OnGrid(Code):
 
     @property
     def block(self) -> Block:
-        return Grid((self.start - self.shift) / self.scale, self.unit / self.scale, self.num_levels)
+        origin, spacing = (self.start - self.shift) / self.scale, self.unit / self.scale
+        return Grid(origin, spacing, self.num_levels, self.tells_density)
 
     def encode(self, values: Values, column: Column) -> Entries:
         self._check(values, column)
