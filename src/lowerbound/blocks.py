@@ -145,6 +145,11 @@ class Layout(Brief):
     optional: Int[Tensor, "num_optional"]
     is_number: Int[Tensor, "num_optional"]
 
+    @property
+    def numbers(self) -> Int[Tensor, "num_numbers"]:
+        """The entries of real numbers, and then of those on grids."""
+        return torch.cat([self.reals, self.grids])
+
 
 @functools.lru_cache(maxsize=64)
 def layout(blocks: Blocks, device: torch.device) -> Layout:

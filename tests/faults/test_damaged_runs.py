@@ -201,7 +201,6 @@ def test_sizes_and_types_of_a_config_are_refused_before_anything_is_made(damaged
         open_run(damaged.path)
 
 
-@pytest.mark.filterwarnings("ignore:values are repeated")
 @pytest.mark.parametrize("kind", ["images", "vectors", "table", "series"])
 def test_a_network_is_found_too_large_whatever_it_stands_upon(kind, tmp_path):
     """Without any of its numbers, which such a network would take for ever to make."""

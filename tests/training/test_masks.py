@@ -1,10 +1,12 @@
 """What is given to a model of series in training."""
 
 import dataclasses
+import math
 
 import numpy as np
 import torch
 
+from lowerbound.blocks import ChoiceOrReal, Grid, Real
 from lowerbound.data import DataConfig
 from lowerbound.data.source import open_dataset
 from lowerbound.rng import PerSample
@@ -57,3 +59,15 @@ def test_what_is_given_has_no_part_in_the_loss_and_is_seen(tmp_path):
     assert (effort[0].num_dims == 4).all()
     other = trainer.model.given(series.condition_of(x + 1, known), ~known).elbo(x, PerSample(range(4)))
     assert not torch.isclose(other.nats, effort[0].nats).any()
+
+
+def test_the_entries_of_a_block_are_given_together():
+    blocks = (ChoiceOrReal(2), Real(), Grid(0.0, 0.1))
+    x = torch.randn(300, 6, 12, generator=torch.Generator().manual_seed(0))
+    x[:, :4, 3] = math.nan
+    known = known_entries(x, 4, PerSample(range(300)), blocks)
+    assert known.shape == x.shape
+    assert torch.equal(known[:, :1].expand(-1, 4, -1), known[:, :4])
+    assert not known[:, :4, 3].any()
+    assert (known[:, 0] != known[:, 4]).any()
+    assert torch.equal(known[:, [0, 4, 5]], known_entries(x[:, [0, 4, 5]], 4, PerSample(range(300))))

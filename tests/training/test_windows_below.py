@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from lowerbound.data import DataConfig, open_dataset
+from lowerbound import Effort, score
+from lowerbound.blocks import ONE_HOT, ChoiceOrReal, Grid, Real
+from lowerbound.data import DataConfig, DataSpec, describe, open_dataset
 from lowerbound.errors import InputError
+from lowerbound.fitted import FittedWindows
+from lowerbound.rng import PerSample
 from lowerbound.run import open_run
+from lowerbound.run.impute import Drawing
+from lowerbound.run.series import forecast, read_series_for
 from lowerbound.training import recipe, train
+from lowerbound.training.build import build_model
 from lowerbound.training.config import NetworkConfig
 from lowerbound.training.gaussians import fit_windows
+from lowerbound.training.masks import known_entries
 
 DATA = {"window": 6, "horizon": 2}
 
@@ -105,3 +113,79 @@ def test_series_that_are_their_own_rule_have_one_too(tmp_path):
     config = dataclasses.replace(config, network=NetworkConfig(width=4, multipliers=(1,)), training=training)
     train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
     assert torch.isfinite(open_run(tmp_path / "run").denoiser.mixture.precision).all()
+
+
+def weather(folder, num=900) -> DataConfig:
+    """Pressure, rain, which there is none of in half of the hours, and temperature in tenths."""
+    rng, pressure = np.random.default_rng(0), np.zeros(num)
+    for t in range(1, num):
+        pressure[t] = 0.9 * pressure[t - 1] + 0.4 * rng.normal()
+    rain = np.where(rng.random(num) < 0.5, np.exp(pressure + 0.3 * rng.normal(size=num)), 0.0)
+    tenths = np.round(10 - 3 * pressure + rng.normal(size=num), 1)
+    lines = [f"{a:.6f},{b:.6f},{c:.1f}" for a, b, c in zip(pressure, rain, tenths, strict=True)]
+    (folder / "weather.csv").write_text("\n".join(["pressure,rain,temperature", *lines]))
+    return DataConfig(str(folder / "weather.csv"), **DATA)
+
+
+def test_values_with_probabilities_have_a_place_in_windows(tmp_path):
+    data = weather(tmp_path)
+    dataset = open_dataset(data)
+    spec, series = dataset.spec, dataset.spec.series
+    assert [type(block) for block in spec.blocks] == [Real, ChoiceOrReal, Grid]
+    assert dataset.shape == (5, 8)
+    assert spec.raw_shape == (3, 8)
+    assert series.num_own == series.num_given == 5
+    assert DataSpec.from_dict(spec.to_dict()) == spec
+    text = describe(dataset)
+    assert "rain" in text
+    assert "probability of 0 (" in text
+    assert "told as a density over 0.1" in text
+    x = dataset.encoded(dataset.test)
+    np.testing.assert_allclose(spec.encoding.decode(x), dataset.examples[dataset.test], rtol=1e-4, atol=1e-4)
+    with pytest.warns(UserWarning, match="channel rain"):
+        assert open_dataset(dataclasses.replace(data, densities=True)).spec.blocks is None
+
+
+def test_the_gaussian_of_windows_is_of_their_numbers(tmp_path):
+    """A silent network says the Gaussian's eps of numbers given what is known of them, and of a choice what its noise says."""
+    data = weather(tmp_path)
+    dataset = open_dataset(data)
+    config = dataclasses.replace(recipe(dataset, data), network=NetworkConfig(width=4, multipliers=(1,)))
+    assert config.denoiser.target == "blocks"
+    denoiser = build_model(config, dataset.spec).denoiser
+    mean, covariance = fit_windows(dataset)
+    assert len(mean) == 3 * 8
+    denoiser.mixture.fit(mean, covariance)
+    x = dataset.encoded(dataset.test[:20])
+    known = known_entries(x, 2, PerSample(range(20)), dataset.spec.blocks)
+    cond = dataset.spec.series.condition_of(x, known)
+    level = denoiser.schedule.level_at(-1.0)
+    x_t = level.alpha * x + level.sigma * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        said = denoiser.given(cond, ~known)(x_t, denoiser.schedule.inverse(torch.full((20,), -1.0).double()))
+    numbers = [0, 3, 4]  # pressure, the rain's number, and on a grid temperature
+    alone = FittedWindows((3, 8), 2).fit(mean, covariance)
+    expected = alone.eps(x_t[:, numbers], level, cond[:, numbers], ~known[:, numbers])
+    free = ~known[:, [0, 3]]
+    torch.testing.assert_close(said.eps[:, [0, 3]][free], expected[:, :2][free], atol=1e-4, rtol=1e-4)
+    # noise is so much wider than a tenth of a degree that the grid hardly matters
+    free = ~known[:, 4]
+    torch.testing.assert_close(said.eps[:, 4][free], expected[:, 2][free], atol=0.02, rtol=0.02)
+    odds = said.x[:, 1:3] / ONE_HOT
+    torch.testing.assert_close(odds.sum(1), torch.ones(20, 8))
+
+
+def test_draws_of_rain_are_none_or_some(tmp_path):
+    data = weather(tmp_path)
+    dataset = open_dataset(data)
+    config = recipe(dataset, data)
+    training = dataclasses.replace(config.training, minutes=None, steps=20, num_evaluations=1, num_pictures=0)
+    config = dataclasses.replace(config, network=NetworkConfig(width=4, multipliers=(1,)), training=training)
+    train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    run = open_run(tmp_path / "run")
+    ahead = forecast(run, read_series_for(run, data.source), 5, Drawing(8)).samples
+    assert ahead.shape == (8, 5, 3)
+    assert (ahead[..., 1] == 0).any()
+    assert (ahead[..., 1] != 0).any()
+    np.testing.assert_allclose(ahead[..., 2], ahead[..., 2].round(1), atol=1e-6)
+    assert score(run, dataset.examples[dataset.test[:4]], Effort(4)).kind.endswith("of probabilities and densities)")

@@ -277,9 +277,12 @@ class Examples(Brief):
                 series = series.fitted(conditions.rows[conditions.is_covered(splits["train"])])
             elif conditions is not None:
                 vectors = Standardisation.fit(conditions[splits["train"]])
+            shape = encoding.shape(values.shape[1:])
+            if series is not None and isinstance(encoding, ByChannel):
+                series = replace(series, num_entries=shape[0])
             spec = DataSpec(
                 self.name,
-                encoding.shape(values.shape[1:]),
+                shape,
                 encoding,
                 self.layout,
                 class_names,
@@ -385,13 +388,13 @@ def _column_lines(dataset: Dataset) -> list[str]:
     """A line for each column of a table: its name, its kind, how it is encoded, and the share that is missing; for each
     channel of an array, where they have codes of their own, how it is encoded."""
     encoding = dataset.spec.encoding
-    if not isinstance(encoding, ByChannel) or not isinstance(dataset.examples, np.ndarray):
+    if not isinstance(encoding, ByChannel):
         return []
     channels = encoding.channels
     num_shown = len(channels) if len(channels) <= _MOST_SHOWN else _SOME_SHOWN
     if isinstance(encoding, Columns):
         rows = [("column", "kind", "encoding", "missing")]
-        missing = np.isnan(dataset.examples[:, :num_shown]).mean(0)
+        missing = np.isnan(dataset.examples[:][:, :num_shown]).mean(0)
         for column, code, share in zip(channels[:num_shown], encoding.codes, missing, strict=False):
             kind = f"{column.kind} (zone {printable(column.zone)})" if column.zone else column.kind
             rows.append((printable(column.name), kind, code.text(column), f"{share:.1%}" if share else "-"))

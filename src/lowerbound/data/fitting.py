@@ -3,7 +3,7 @@
 import numpy as np
 
 from lowerbound.data.encoding import Affine, Encoding, Levels
-from lowerbound.data.marginals import Marginals
+from lowerbound.data.marginals import MOST_WARPED, Marginals
 from lowerbound.data.parts import ranges
 from lowerbound.data.repeats import warn_of_repeats
 from lowerbound.data.series.windows import Stored, Windows
@@ -45,9 +45,12 @@ def fitted_encoding(
     if isinstance(examples, Windows):  # each row once
         if num_levels is not None:
             raise InputError(f"--num-levels {num_levels} has no effect on series, which are continuous")
-        affine = Affine.fit(examples.rows, examples.is_covered(splits["train"]), names)
-        warn_of_repeats(examples, splits["train"], names)
-        return affine
+        rows, is_train = examples.rows, examples.is_covered(splits["train"])
+        affine = Affine.fit(rows, is_train, names)
+        if densities:
+            warn_of_repeats(examples, splits["train"], names)
+            return affine
+        return Marginals.where_needed(affine, rows, np.flatnonzero(is_train), may_warp=False)
     if examples.dtype.kind in "iub":
         if densities:
             raise InputError("--densities has no effect on integers, which have levels: store floats, or leave it out")
@@ -59,7 +62,8 @@ def fitted_encoding(
     affine = Affine.fit(examples, chosen, names)
     if densities:
         warn_of_repeats(examples, splits["train"], names)
-    return Marginals.where_needed(affine, examples, splits["train"], densities)
+    may_warp = examples.ndim == 2 and examples.shape[1] <= MOST_WARPED
+    return Marginals.where_needed(affine, examples, splits["train"], may_warp=may_warp, densities=densities)
 
 
 def _levels(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:

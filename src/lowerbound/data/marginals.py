@@ -44,19 +44,21 @@ class Marginals(Brief, ByChannel):
     has_missing: bool = False  # pyrefly: ignore[bad-override]
 
     @classmethod
-    def where_needed(cls, affine: Affine, examples: np.ndarray, train: np.ndarray, densities: bool = False) -> Encoding:
+    def where_needed(
+        cls, affine: Affine, examples: np.ndarray, train: np.ndarray, *, may_warp: bool, densities: bool = False
+    ) -> Encoding:
         """This encoding if a channel asks for another code than the affine one, else that.
 
         Arguments:
             affine: of the same examples.
-            examples: floats, (N, C, *spatial), NaN where an entry is missing.
+            examples: floats, (N, C, *spatial), NaN where an entry is missing; of series their rows, (T, C).
             train: numbers of the training examples, some of which are looked at.
+            may_warp: whether channels may be made about normal by their quantiles, as it suits vectors.
             densities: whether all values are to have densities, repeated ones too.
         """
         if examples.shape[1] > MOST_SEARCHED:
             return affine
         channels = _channels(examples.shape[1], affine.dtype)
-        may_warp = examples.ndim == 2 and len(channels) <= MOST_WARPED
         plain = [Scaled(shift, scale) for shift, scale in zip(affine.shift, affine.scale, strict=True)]
         codes: list[AnyCode] = [*plain]
         for k, (channel, values) in enumerate(zip(channels, _some(examples, train), strict=True)):

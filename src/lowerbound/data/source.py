@@ -102,7 +102,7 @@ _CUT = ("columns", "ignore", "window", "horizon", "stride", "split_steps")
 _TIMES = ("time", "series_id", "covariates", "irregular")
 TABLES = Source(TABLE_SETTINGS, _table)
 TEXTS = Source((*TABLE_SETTINGS, *_MARKS), _table)
-SERIES = Source((*_CUT, *_TIMES, *_MARKS, "skip_bad_rows"), _series)
+SERIES = Source((*_CUT, *_TIMES, *_MARKS, "densities", "skip_bad_rows"), _series)
 """Of a table when `window` is given."""
 FILES = {
     ".npy": ARRAYS,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lowerbound.data import Examples
+from lowerbound.data import Affine, Examples
+from lowerbound.data.series.windows import Windows
 from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes, classes
@@ -291,12 +292,14 @@ def _evenly(num: int, most: int) -> np.ndarray:
 
 def _judged(subject: Subject, raw: np.ndarray, drawn: np.ndarray, horizon: int) -> Forecasts:
     """Draws of windows beside simple forecasts, in standard deviations of the channels."""
-    dataset, encode = subject.dataset, subject.run.encode
+    dataset, examples = subject.dataset, subject.dataset.examples
+    assert isinstance(examples, Windows)
     learned = dataset.train[:: max(1, len(dataset.train) // MOST_LEARNED)]
     splits = (learned, dataset.validation if len(dataset.validation) else learned)
-    train, validation = (dataset.encoded(indices).numpy() for indices in splits)
-    windows = encode(raw).numpy()
-    ahead = encode(drawn.reshape(-1, *raw.shape[1:])).numpy().reshape(drawn.shape)[..., -horizon:]
+    scaled = Affine.fit(examples.rows, examples.is_covered(dataset.train)).encode
+    train, validation = (scaled(examples[indices]).numpy() for indices in splits)
+    windows = scaled(raw).numpy()
+    ahead = scaled(drawn.reshape(-1, *raw.shape[1:])).numpy().reshape(drawn.shape)[..., -horizon:]
     is_present = ~np.isnan(windows[..., -horizon:])
     truth = np.where(is_present, windows[..., -horizon:], 0)
     flat = [each.reshape(len(raw), *each.shape[1:-2], -1) for each in (ahead, truth, is_present)]

@@ -294,7 +294,7 @@ class FittedMixture(nn.Module):
     def _places(self, x: Tensor) -> tuple[Layout, Tensor]:
         """The layout, and where the numbers are, real ones first."""
         at = layout(self.blocks, x.device)
-        return at, torch.cat([at.reals, at.grids])
+        return at, at.numbers
 
 
 def unit_matrix(num_rows: int, num_columns: int) -> Tensor:

@@ -13,6 +13,7 @@ what the network knows of it from the rest of the example. Where there is little
 are known without the network. In the place of a noisy block the network sees $s\, \mathrm{softmax}_k(s y_k / r^2)$, all that
 the block says of its category, in which no noise is left to be taken out.
 
+Upon a Gaussian of the windows of series F is what is added to its $\hat\epsilon$ of real numbers and of those on grids.
 Upon a `FittedMixture`, F is what is added to the mixture's $\hat\epsilon$ and its log probabilities, and a grid's normal has
 the mixture's mean and variance, $\tau'^2 = Var^M[k | x_t]\, 2\, \mathrm{sigmoid}(S)$: where both are silent, $\hat x$ is the
 mixture's own on the grids.
@@ -25,7 +26,7 @@ from lowerbound.blocks import ONE_HOT, Blocks, along, layout, num_entries
 from lowerbound.denoiser.base import Prediction
 from lowerbound.denoiser.network import OfNetwork
 from lowerbound.elementary import exp, expand, sqrt
-from lowerbound.fitted import FittedMixture
+from lowerbound.fitted import FittedMixture, FittedWindows
 from lowerbound.levels import mean_between
 from lowerbound.schedule import Level, Schedule
 
@@ -41,7 +42,8 @@ class BlockDenoiser(OfNetwork):
         schedule: the noise schedule.
         blocks: of the entries of x.
         sigma_data: $\sigma_d$, the data's standard deviation as the network's input scaling assumes it.
-        mixture: of the same blocks, that the network stands upon; of rows alone.
+        mixture: of the same blocks, that the network stands upon; of rows. Of series the one Gaussian of their windows'
+            numbers, real ones and those on grids.
         spatial: the positions of an example, each of which has a value of every block; none of a row.
 
     Raises:
@@ -56,7 +58,7 @@ class BlockDenoiser(OfNetwork):
         schedule: Schedule,
         blocks: Blocks,
         sigma_data: float = 1.0,
-        mixture: FittedMixture | None = None,
+        mixture: FittedMixture | FittedWindows | None = None,
         spatial: tuple[int, ...] = (),
     ):
         super().__init__(network, schedule, (num_entries(blocks), *spatial), sigma_data)
@@ -76,12 +78,16 @@ class BlockDenoiser(OfNetwork):
             seen = x_t.index_copy(1, at.chosen, (scale * shown).flatten(1, 2)[:, at.own])
         said, spread = self.output(seen, level, cond, observed, outputs_per_entry=2).chunk(2, 1)
         spread = spread[:, at.grids]
-        if self.mixture is None:
-            share = torch.sigmoid(spread + _UNTRAINED)
-        else:
+        if isinstance(self.mixture, FittedMixture):
             guess = self.mixture(x_t, level, observed)
             said, share = said + guess.eps, 2 * torch.sigmoid(spread) * guess.spread
             evidence = evidence + guess.log_chances
+        else:
+            share = torch.sigmoid(spread + _UNTRAINED)
+            if self.mixture is not None:
+                of_numbers = (None if each is None else each[:, at.numbers] for each in (cond, observed))
+                guess = self.mixture.eps(x_t[:, at.numbers], level, *of_numbers)
+                said = said.index_add(1, at.numbers, guess)
         x = y - ratio * said
         if len(at.grids):
             x = x.index_copy(1, at.grids, self._on_grids(x[:, at.grids], ratio**2 * share))

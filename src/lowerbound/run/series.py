@@ -211,7 +211,7 @@ def _condition(run: Run, covariates: np.ndarray, num: int) -> Tensor | None:
     unknown = np.isnan(covariates)
     cond = spec.condition(np.where(unknown, 0, covariates).T[None])
     hidden = torch.from_numpy(np.ascontiguousarray(unknown.T))[None]
-    cond[:, len(spec.channels) :] = cond[:, len(spec.channels) :].masked_fill(hidden, torch.nan)
+    cond[:, spec.num_own :] = cond[:, spec.num_own :].masked_fill(hidden, torch.nan)
     return cond.expand(num, -1, -1)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lowerbound import imports
-from lowerbound.blocks import Blocks
+from lowerbound.blocks import Blocks, layout
 from lowerbound.data import DataSpec
 from lowerbound.denoiser import ByLevel, Denoiser, FittedSubspace, FittedWindows, NetworkDenoiser, SubspaceDenoiser
 from lowerbound.discrete import LevelDenoiser
@@ -252,7 +252,8 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
         )
     below = None
     if settings.components and spec.series is not None:
-        below = FittedWindows(shape, spec.series.horizon)
+        num_numbers = shape[0] if spec.blocks is None else len(layout(spec.blocks, torch.device("cpu")).numbers)
+        below = FittedWindows((num_numbers, *shape[1:]), spec.series.horizon)
     elif settings.components:
         below = unfitted_mixture(spec, settings.components, settings.factors)
     if settings.target == "blocks":
@@ -262,7 +263,6 @@ def build_fine(config: Config, spec: DataSpec, schedule: Schedule) -> Denoiser:
                 "fixed reverse variance: choose another"
             )
         network = build_network(config.network, spec, outputs_per_entry=2, **told)
-        assert not isinstance(below, FittedWindows)
         return BlockDenoiser(network, schedule, spec.blocks, settings.sigma_data, below, shape[1:])
     spikes = _spike_features(settings, num_levels)
     if settings.target == "levels":

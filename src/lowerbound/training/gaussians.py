@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.baselines.shrinkage import SHRINKAGES, are_few, cross_validated
+from lowerbound.blocks import layout
 from lowerbound.data import Dataset
 from lowerbound.training.factors import MOST_FACTORS, fit_factors
 
@@ -70,7 +71,8 @@ def _cross_validated(centred: Tensor, covariance: Tensor) -> Tensor:
 
 
 def fit_windows(dataset: Dataset) -> tuple[Float[Tensor, "num_entries"], Float[Tensor, "num_entries num_entries"]]:
-    r"""The mean and the covariance of the windows of series, their channels one after another.
+    r"""The mean and the covariance of the windows of series, their channels, or the entries of these that are numbers, one
+    after another.
 
     The covariance is $(1 - s) S + s \,\mathrm{diag}\, S + \kappa E E^T$ with S that of training windows, with a
     little noise, and E one column of ones for each channel.
@@ -85,6 +87,8 @@ def fit_windows(dataset: Dataset) -> tuple[Float[Tensor, "num_entries"], Float[T
         dataset.encoded(indices[np.linspace(0, len(indices) - 1, min(most, len(indices))).round().astype(int)])
         for indices, most in ((dataset.train, MOST_WINDOWS), (dataset.validation, JUDGED_WINDOWS))
     )
+    if (blocks := dataset.spec.blocks) is not None:
+        x, held_out = (each[:, layout(blocks, each.device).numbers] for each in (x, held_out))
     channels, length = x.shape[1:]
     x, held_out = x.flatten(1).double(), held_out.flatten(1).double()
     mean, covariance = _moments(x)

@@ -10,21 +10,26 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from lowerbound.blocks import Blocks, layout
 from lowerbound.rng import Noise
 
 KINDS = ("nothing", "forecast", "entries", "stretch")
 
 
 def known_entries(
-    x: Float[Tensor, "batch channels length"], horizon: int, noise: Noise
-) -> Bool[Tensor, "batch channels length"]:
+    x: Float[Tensor, "batch entries length"], horizon: int, noise: Noise, blocks: Blocks | None = None
+) -> Bool[Tensor, "batch entries length"]:
     """Which entries are given; never one that is missing, nor all that are there.
 
     Arguments:
         x: windows, NaN where an entry is missing.
         horizon: of a forecast; 0: a stretch at the end, of any length.
         noise: where the choice comes from.
+        blocks: of entries that are given or not together; None: each channel has one.
     """
+    if blocks is not None:
+        known = known_entries(x[:, layout(blocks, x.device).first], horizon, noise)
+        return known.repeat_interleave(torch.tensor([block.width for block in blocks], device=x.device), 1)
     num, channels, length = x.shape
     numbers = noise.uniform(x.new_empty(num, 4 + channels))
     kind, share, begin, extent, coins = numbers.split((1, 1, 1, 1, channels), 1)

@@ -69,9 +69,8 @@ def _blocks(spec: DataSpec) -> Blocks:
 
 
 def _numbers(blocks: Blocks) -> Tensor:
-    """Where the numbers of a row are, real ones first."""
-    at = layout(blocks, torch.device("cpu"))
-    return torch.cat([at.reals, at.grids])
+    """Where the numbers of a row are."""
+    return layout(blocks, torch.device("cpu")).numbers
 
 
 def is_too_wide(spec: DataSpec) -> bool:
@@ -190,7 +189,7 @@ def fit_components(x: Tensor, blocks: Blocks, num_components: int, floor: float,
 def _maximised(x: Tensor, blocks: Blocks, share: Tensor, floor: float) -> Components:
     """The likeliest components, given the share of each row that each of them has."""
     at = layout(blocks, x.device)
-    numbers, chosen = x[:, torch.cat([at.reals, at.grids])], _chosen(x, blocks)
+    numbers, chosen = x[:, at.numbers], _chosen(x, blocks)
     counts = share.sum(0) + 1e-9
     means = share.T @ numbers / counts[:, None]
     scatter = [_scatter(numbers, mean, of_rows) for mean, of_rows in zip(means, share.T, strict=True)]

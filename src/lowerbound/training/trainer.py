@@ -244,7 +244,7 @@ class Trainer(Training):
             x = with_noise(x, blocks, noise)
         observed, series = self.dataset.spec.observed(x), self.dataset.spec.series
         if series is not None:
-            known = known_entries(x, series.horizon, noise)
+            known = known_entries(x, series.horizon, noise, blocks)
             cond = series.condition_of(x, known.to(x.device), None if cond is None else cond.cpu()).to(self.device)
             observed = ~(known | x.isnan())
         x, places, weights = (value.to(self.device) for value in (x, places, weights))

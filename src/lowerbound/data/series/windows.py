@@ -70,15 +70,16 @@ Stored = np.ndarray | Windows
 class SeriesSpec(Brief):
     """What a model knows of the series that its windows are of.
 
-    A condition is what is given along a window, (B, C + K, L), NaN where nothing is: entries of the C channels as the model
-    sees them, and K covariates.
+    A condition is what is given along a window, (B, D + K, L), NaN where nothing is: the D entries of the channels as the
+    model sees them, and K covariates.
 
     Arguments:
-        channels: the names of the C channels.
+        channels: the names of the channels.
         horizon: the last steps of a window, which a forecast draws given those before; 0: none are set apart.
         step: the time from one row to the next, in words.
         covariates: the names of the K series that are known at every step, also of the future.
         normalisation: of the covariates; None before training, or if there are none.
+        num_entries: D; None: one for each channel.
     """
 
     channels: tuple[str, ...]
@@ -86,11 +87,17 @@ class SeriesSpec(Brief):
     step: str = ""
     covariates: tuple[str, ...] = ()
     normalisation: Standardisation | None = None
+    num_entries: int | None = None
+
+    @property
+    def num_own(self) -> int:
+        """D."""
+        return self.num_entries or len(self.channels)
 
     @property
     def num_given(self) -> int:
-        """C + K."""
-        return len(self.channels) + len(self.covariates)
+        """D + K."""
+        return self.num_own + len(self.covariates)
 
     def fitted(self, covariates: np.ndarray) -> "SeriesSpec":
         """The same with the normalisation of rows of covariates, (T, K)."""
@@ -102,12 +109,12 @@ class SeriesSpec(Brief):
         num, _, length = covariates.shape
         flat = self.normalisation(np.moveaxis(covariates, 1, 2).reshape(num * length, -1))
         along = flat.reshape(num, length, -1).movedim(2, 1)
-        return torch.cat([along.new_full((num, len(self.channels), length), math.nan), along], 1)
+        return torch.cat([along.new_full((num, self.num_own, length), math.nan), along], 1)
 
     def condition_of(
         self,
-        x: Float[Tensor, "batch channels length"],
-        known: Bool[Tensor, "batch channels length"],
+        x: Float[Tensor, "batch entries length"],
+        known: Bool[Tensor, "batch entries length"],
         cond: Float[Tensor, "batch num_given length"] | None = None,
     ) -> Float[Tensor, "batch num_given length"]:
         """The condition that the known entries of x are, beside the covariates of `cond`, if there are any."""
@@ -121,10 +128,8 @@ class SeriesSpec(Brief):
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Refuse, with an InputError, what no windows of this shape are of."""
-        if len(shape) != 2 or len(self.channels) != shape[0] or not 0 <= self.horizon < shape[1]:
-            raise InputError(
-                f"{len(self.channels)} channels and a horizon of {self.horizon} for windows of shape {shape}"
-            )
+        if len(shape) != 2 or self.num_own != shape[0] or not 0 <= self.horizon < shape[1]:
+            raise InputError(f"{self.num_own} entries and a horizon of {self.horizon} for windows of shape {shape}")
         if (self.normalisation is not None) != bool(self.covariates):
             raise InputError("covariates have a normalisation, and nothing else has one")
         if self.normalisation is not None:
