@@ -147,7 +147,7 @@ def test_values_with_probabilities_have_a_place_in_windows(tmp_path):
 
 
 def test_the_gaussian_of_windows_is_of_their_numbers(tmp_path):
-    """A silent network says the Gaussian's eps of numbers given what is known of them, and of a choice what its noise says."""
+    """A silent network says the Gaussian's eps of numbers given what is known of them, and what a choice's noise says."""
     data = weather(tmp_path)
     dataset = open_dataset(data)
     config = dataclasses.replace(recipe(dataset, data), network=NetworkConfig(width=4, multipliers=(1,)))
