@@ -78,16 +78,15 @@ class BlockDenoiser(OfNetwork):
             seen = x_t.index_copy(1, at.chosen, (scale * shown).flatten(1, 2)[:, at.own])
         said, spread = self.output(seen, level, cond, observed, outputs_per_entry=2).chunk(2, 1)
         spread = spread[:, at.grids]
-        if isinstance(self.mixture, FittedMixture):
+        if self.mixture is None or isinstance(self.mixture, FittedWindows):
+            share = torch.sigmoid(spread + _UNTRAINED)
+        else:
             guess = self.mixture(x_t, level, observed)
             said, share = said + guess.eps, 2 * torch.sigmoid(spread) * guess.spread
             evidence = evidence + guess.log_chances
-        else:
-            share = torch.sigmoid(spread + _UNTRAINED)
-            if self.mixture is not None:
-                of_numbers = (None if each is None else each[:, at.numbers] for each in (cond, observed))
-                guess = self.mixture.eps(x_t[:, at.numbers], level, *of_numbers)
-                said = said.index_add(1, at.numbers, guess)
+        if isinstance(self.mixture, FittedWindows):
+            of_numbers = (None if each is None else each[:, at.numbers] for each in (cond, observed))
+            said = said.index_add(1, at.numbers, self.mixture.eps(x_t[:, at.numbers], level, *of_numbers))
         x = y - ratio * said
         if len(at.grids):
             x = x.index_copy(1, at.grids, self._on_grids(x[:, at.grids], ratio**2 * share))
