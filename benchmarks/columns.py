@@ -27,9 +27,9 @@ from lowerbound import Effort, Elbo, Model, Noise, Stream
 from lowerbound.baselines import independent_columns
 from lowerbound.blocks import layout
 from lowerbound.data import DataSpec, open_dataset
+from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Dataset, Examples
-from lowerbound.data.tables.columns import Column
 from lowerbound.likelihood import prior_kl
 from lowerbound.mixed import BlockDecoder, BlockDenoiser
 from lowerbound.models import Draw, Losses

@@ -21,7 +21,7 @@ from ledger import print_table, processor_time
 
 import lowerbound as lb
 from lowerbound.data import Dataset, Examples
-from lowerbound.data.tables.columns import Column
+from lowerbound.data.columns import Column
 from lowerbound.words.rounding import figure_text
 
 COLUMNS = tuple(Column(name, "real", "double") for name in ("x", "rain", "y"))

@@ -11,10 +11,10 @@ from lowerbound.blocks import ChoiceOrReal, Real, check_values
 from lowerbound.data import Affine, DataSpec, describe, open_dataset
 from lowerbound.data.codes import OnGrid, PointMasses, Scaled, Warped
 from lowerbound.data.codes.reals import real_code
+from lowerbound.data.columns import Column
 from lowerbound.data.dataset import assemble
 from lowerbound.data.encoding import read_encoding
 from lowerbound.data.marginals import Marginals
-from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.mixed import BlockDecoder
 

@@ -14,7 +14,7 @@ from lowerbound.data.codes import OnGrid
 from lowerbound.data.codes.fit import fit_code, frequent
 from lowerbound.data.codes.masses import PointMasses
 from lowerbound.data.codes.reals import Scaled, Warped
-from lowerbound.data.tables.columns import Column
+from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.rng import Stream
 

@@ -14,7 +14,7 @@ from lowerbound.data import Dataset, DataSpec, Examples, describe
 from lowerbound.data.codes import OneHot, OnGrid
 from lowerbound.data.codes.fit import fit_code
 from lowerbound.data.codes.reals import MOST_SEARCHED, Scaled, Warped
-from lowerbound.data.tables.columns import Column
+from lowerbound.data.columns import Column
 from lowerbound.data.tables.encoding import Columns
 from lowerbound.errors import InputError
 

@@ -11,8 +11,8 @@ from pyarrow import parquet
 from lowerbound.cli.forecast import columns_of
 from lowerbound.cli.impute import filled_columns
 from lowerbound.data import DataConfig, describe, open_dataset, read_examples
+from lowerbound.data.columns import Column
 from lowerbound.data.series.examples import read_series
-from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.frames import to_table
 from lowerbound.errors import InputError
 from lowerbound.run.series import SeriesDraws

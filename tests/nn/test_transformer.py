@@ -9,8 +9,8 @@ from torch.nn import functional
 from training.runs import made, tiny_config, train_until
 
 from lowerbound import NetworkDenoiser, open_run
+from lowerbound.data.columns import Column
 from lowerbound.data.dataset import Examples
-from lowerbound.data.tables.columns import Column
 from lowerbound.denoiser.exact import Gaussian
 from lowerbound.errors import InputError
 from lowerbound.nn import Transformer

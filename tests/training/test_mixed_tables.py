@@ -13,8 +13,8 @@ from lowerbound.auditing import audit
 from lowerbound.baselines import independent_columns, yardstick
 from lowerbound.blocks import Grid, Real
 from lowerbound.data import Dataset, Examples
+from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
-from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.evaluate.evaluation import evaluate
 from lowerbound.evaluate.settings import Settings

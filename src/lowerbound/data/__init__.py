@@ -3,7 +3,8 @@
 from lowerbound.data.bundled import mixture_parameters
 from lowerbound.data.conditions import read_conditions
 from lowerbound.data.config import DataConfig, Reading
-from lowerbound.data.dataset import Dataset, Examples, describe
+from lowerbound.data.dataset import Dataset, Examples
+from lowerbound.data.description import describe
 from lowerbound.data.encoding import Affine, Encoding, Levels, read_encoding
 from lowerbound.data.order import batch_indices, check_batch_size
 from lowerbound.data.source import NAMED, is_path, open_dataset, read_as, read_examples

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from lowerbound.blocks import Blocks, num_entries, with_noise
 from lowerbound.data.codes import Code, OneHot, OnGrid, PointMasses, Scaled, Warped
+from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, seen
 from lowerbound.data.parts import check_finite, numbers_of_content
-from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.rng import PerSample, derive_seeds
 

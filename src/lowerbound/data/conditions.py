@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from lowerbound.data.arrays.archive import read_npy
+from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig, Reading
 from lowerbound.data.source import read_as
-from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.condition_vectors import condition_vectors
 from lowerbound.errors import InputError, flag
 from lowerbound.files.tables import SUFFIXES as TABLES

@@ -3,7 +3,6 @@
 import hashlib
 import math
 import warnings
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,31 +13,22 @@ from torch import Tensor
 
 from lowerbound.data.arrays.axes import Axes
 from lowerbound.data.channels import ByChannel
+from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding
 from lowerbound.data.fitting import SPLITS, check_type, complete_splits, fitted_encoding
 from lowerbound.data.images.crops import at_places, middle
-from lowerbound.data.marginals import Marginals
 from lowerbound.data.memory import release
 from lowerbound.data.parts import check_not_empty, gathered, num_observed, parts
 from lowerbound.data.series.windows import SeriesSpec, Stored, Windows
 from lowerbound.data.spec import DataSpec, naming
-from lowerbound.data.tables.columns import Column
-from lowerbound.data.tables.encoding import Columns
 from lowerbound.data.vectors import Standardisation
 from lowerbound.errors import InputError
 from lowerbound.words.brief import Brief
 from lowerbound.words.counts import counted
-from lowerbound.words.printable import printable
 
 _VERSION = "2-"
 """The beginning of a fingerprint that covers labels and splits."""
 _ORDER_SEED = 0
-_MOST_SHOWN, _SOME_SHOWN = 50, 20
-"""Columns of a table up to which each is described, and how many of more are."""
-_LEVELS_ADVICE = (
-    "levels    all values are multiples of one unit: stored as integers (images as uint8) they are levels, whose networks "
-    "know more of them, and which every model takes"
-)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -359,65 +349,3 @@ def assemble(
             integers that do not fit their levels, or a class that is not in a training split that was given.
     """
     return Examples(name, examples, layout, splits or {}, labels, class_names, conditions).dataset(num_levels, encoding)
-
-
-def describe(dataset: Dataset) -> str:
-    """What was understood of the data, in a few lines."""
-    spec = dataset.spec
-    lines = [
-        f"data      {printable(spec.name)}: {counted(len(dataset.examples), 'example')} of shape {spec.raw_shape} "
-        f"(read as {spec.layout})",
-        *([f"layout    {dataset.layout_hint}"] if dataset.layout_hint else []),
-        *([f"fields    {spec.axes}"] if spec.axes is not None else []),
-        *dataset.notes,
-        f"values    {spec.encoding.description}",
-        *_column_lines(dataset),
-        *([_LEVELS_ADVICE] if isinstance(spec.encoding, Marginals) and spec.encoding.is_of_levels else []),
-        *([f"missing   {_missing(dataset)}"] if spec.has_missing else []),
-        "splits    " + ", ".join(f"{len(dataset.indices(split)):,} {split}" for split in SPLITS),
-    ]
-    if dataset.labels is not None:
-        names = ", ".join(map(printable, spec.class_names[:12])) + (", ..." if len(spec.class_names) > 12 else "")
-        lines.append(f"classes   {len(spec.class_names)}: {names}")
-    if dataset.conditions is not None and spec.series is None:
-        lines.append(f"condition vectors of {counted(dataset.conditions.shape[1], 'feature')}, normalised per feature")
-    return "\n".join(lines)
-
-
-def _column_lines(dataset: Dataset) -> list[str]:
-    """A line for each column of a table: its name, its kind, how it is encoded, and the share that is missing; for each
-    channel of an array, where they have codes of their own, how it is encoded."""
-    encoding = dataset.spec.encoding
-    if not isinstance(encoding, ByChannel):
-        return []
-    channels = encoding.channels
-    num_shown = len(channels) if len(channels) <= _MOST_SHOWN else _SOME_SHOWN
-    if isinstance(encoding, Columns):
-        rows = [("column", "kind", "encoding", "missing")]
-        missing = np.isnan(dataset.examples[:][:, :num_shown]).mean(0)
-        for column, code, share in zip(channels[:num_shown], encoding.codes, missing, strict=False):
-            kind = f"{column.kind} (zone {printable(column.zone)})" if column.zone else column.kind
-            rows.append((printable(column.name), kind, code.text(column), f"{share:.1%}" if share else "-"))
-    else:
-        rows = [("channel", "encoding")]
-        for name, code, channel in zip(dataset.spec.channel_names, encoding.codes, channels, strict=True):
-            rows.append((printable(name), code.text(channel)))
-        rows = rows[: num_shown + 1]
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    widths = [min(40, width) if name != "encoding" else width for name, width in zip(rows[0], widths, strict=True)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
-    if others := Counter(column.kind for column in channels[num_shown:]):
-        of_kinds = ", ".join(f"{number:,} {kind}" for kind, number in others.items())
-        lines.append(f"... and {of_kinds} {rows[0][0]}s more")
-    return [f"  {line.rstrip()}" for line in lines]
-
-
-def _missing(dataset: Dataset) -> str:
-    """How many entries are missing, and what a model makes of them."""
-    num_observed, num_dims = dataset.num_observed, dataset.spec.num_dims
-    num_complete = int((num_observed == num_dims).sum())
-    return (
-        f"{1 - num_observed.mean() / num_dims:.1%} of the entries; {num_complete:,} of "
-        f"{counted(len(num_observed), 'example')} are complete: the model learns from the entries that are there, and sees "
-        "which they are"
-    )

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from lowerbound.blocks import Blocks
+from lowerbound.data.columns import Column
 from lowerbound.data.parts import check_finite, moments, parts
-from lowerbound.data.tables.columns import Column
 from lowerbound.data.vectors import check_normalisation
 from lowerbound.errors import InputError
 from lowerbound.files.records import read

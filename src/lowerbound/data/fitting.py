@@ -2,12 +2,12 @@
 
 import numpy as np
 
+from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Affine, Encoding, Levels
 from lowerbound.data.marginals import MOST_WARPED, Marginals
 from lowerbound.data.parts import ranges
 from lowerbound.data.repeats import warn_of_repeats
 from lowerbound.data.series.windows import Stored, Windows
-from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.encoding import Columns
 from lowerbound.errors import InputError
 

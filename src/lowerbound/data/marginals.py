@@ -11,9 +11,9 @@ from lowerbound.data.channels import AnyCode, ByChannel
 from lowerbound.data.codes import OnGrid, PointMasses, Scaled, Warped
 from lowerbound.data.codes.fit import fit_code
 from lowerbound.data.codes.reals import MOST_SEARCHED
+from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Affine, Encoding, stored
 from lowerbound.data.parts import gathered, parts
-from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.words.brief import Brief
 

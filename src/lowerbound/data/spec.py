@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lowerbound.blocks import Blocks, Real
 from lowerbound.data.arrays.axes import Axes
+from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, read_encoding
 from lowerbound.data.series.windows import SeriesSpec
-from lowerbound.data.tables.columns import Column
 from lowerbound.data.vectors import Standardisation, check_normalisation
 from lowerbound.errors import InputError
 from lowerbound.files.records import read

@@ -11,9 +11,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from lowerbound.data import Levels
+from lowerbound.data.columns import Column
 from lowerbound.data.dataset import Examples
 from lowerbound.data.spec import DataSpec
-from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.frames import from_dataframe, to_dataframe
 from lowerbound.errors import InputError
 

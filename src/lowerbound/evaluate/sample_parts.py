@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lowerbound.data import Affine, Examples
+from lowerbound.data.columns import Column
 from lowerbound.data.series.windows import Windows
-from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.evaluate.classes import Classes, classes
 from lowerbound.evaluate.columns import Columns, columns, commonest_categories, with_categories

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from lowerbound.blocks import Block, Real
-from lowerbound.data.tables.columns import Column
+from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 
 Values = Float64[np.ndarray, " num_rows"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from lowerbound.blocks import ONE_HOT, Block, Choice, Grid
 from lowerbound.data.codes.code import Code, Entries, Mask, Values, check_scale, multiples, rounding
-from lowerbound.data.tables.columns import Column
+from lowerbound.data.columns import Column
 from lowerbound.words.counts import counted
 
 

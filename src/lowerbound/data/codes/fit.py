@@ -10,7 +10,7 @@ from lowerbound.data.codes.code import Values, rounding
 from lowerbound.data.codes.discrete import OneHot, OnGrid
 from lowerbound.data.codes.masses import PointMasses
 from lowerbound.data.codes.reals import Recorded, Scaled, Warped, real_code
-from lowerbound.data.tables.columns import Column
+from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 
 FINEST = math.exp(-6)

@@ -19,8 +19,8 @@ import numpy as np
 from lowerbound.blocks import ONE_HOT, Block, ChoiceOrReal
 from lowerbound.data.codes.code import Code, Entries, Values
 from lowerbound.data.codes.reals import Scaled, Warped
+from lowerbound.data.columns import Column
 from lowerbound.data.tables.arrow_values import from_floats
-from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
 
 _NAMED = 2

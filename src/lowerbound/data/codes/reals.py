@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lowerbound.data.codes.code import Code, Entries, Values, check_scale, multiples
-from lowerbound.data.tables.columns import Column
+from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 
 HEAVY = 9.0

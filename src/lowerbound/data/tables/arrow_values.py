@@ -6,8 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
+from lowerbound.data.columns import Column
 from lowerbound.data.tables import zones
-from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.files.arrow import is_string, pc, printed, where
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lowerbound.data.tables.columns import Column
+from lowerbound.data.columns import Column
 
 
 def condition_values(conditions: np.ndarray, columns: tuple[Column, ...]) -> np.ndarray:

@@ -10,8 +10,8 @@ from lowerbound.data.channels import AnyCode, ByChannel
 from lowerbound.data.codes import OneHot, OnGrid
 from lowerbound.data.codes.fit import fit_code
 from lowerbound.data.codes.reals import MOST_SEARCHED
+from lowerbound.data.columns import Column
 from lowerbound.data.parts import check_finite
-from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.words.brief import Brief
 from lowerbound.words.printable import printable

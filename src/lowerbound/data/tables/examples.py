@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from lowerbound.data.codes import Code
+from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
 from lowerbound.data.dataset import Examples
 from lowerbound.data.directory import cache_directory
 from lowerbound.data.memory import allocate, file_of
 from lowerbound.data.spec import DataSpec
 from lowerbound.data.tables.arrow_values import floats, is_date, is_number
-from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.condition_vectors import condition_vectors
 from lowerbound.data.tables.encoding import Columns
 from lowerbound.data.tables.recognition import category_names, recognised

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
 from lowerbound.data.tables.arrow_values import floats, is_date, is_number, is_text, texts
-from lowerbound.data.tables.columns import Column
 from lowerbound.data.tables.source import TableSource
 from lowerbound.errors import InputError
 from lowerbound.files.arrow import is_string, pc

@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from lowerbound.data.columns import Column
 from lowerbound.data.config import DataConfig
 from lowerbound.data.damage import undamaged
-from lowerbound.data.tables.columns import Column
 from lowerbound.errors import InputError
 from lowerbound.words.nearest import nearest
 from lowerbound.words.printable import printable

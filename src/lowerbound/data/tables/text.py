@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
+from lowerbound.data.columns import Column, ColumnKind
 from lowerbound.data.config import DataConfig
 from lowerbound.data.tables import zones
-from lowerbound.data.tables.columns import Column, ColumnKind
 from lowerbound.data.tables.dialect import Dialect, recognise
 from lowerbound.data.tables.source import TableSource, chosen_places
 from lowerbound.data.tables.text_types import MISSING, TextColumn

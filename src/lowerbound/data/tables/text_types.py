@@ -12,8 +12,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from lowerbound.data.columns import ColumnKind
 from lowerbound.data.tables import zones
-from lowerbound.data.tables.columns import ColumnKind
 from lowerbound.errors import InputError
 from lowerbound.files.arrow import pc, where
 from lowerbound.words.printable import printable

@@ -1,4 +1,4 @@
-"""Columns of tables: what their stored values mean."""
+"""Columns of tables, and channels of arrays: what their stored values mean."""
 
 import re
 from dataclasses import dataclass
