@@ -58,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0, help="of training")
     parser.add_argument("--steps", type=int, help="of training, in the place of minutes")
+    parser.add_argument("--densities", action="store_true", help="repeated values have densities too")
     parser.add_argument("--small", action="store_true", help="a network of width 16 with one block at each resolution")
     parser.add_argument("--alone", action="store_true", help="a network that stands upon no Gaussian of windows")
     parser.add_argument("--target", help="what the network predicts; the recipe's if not given")
@@ -72,9 +73,10 @@ def main() -> None:
     parser.add_argument("--simple", action="store_true", help="the simple models alone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run, steps, dataset = None, "", open_dataset(configured(arguments))
+        # everything is judged, and simple models are fitted, in standard deviations
+        run, steps, dataset = None, "", open_dataset(dataclasses.replace(configured(arguments), densities=True))
         if not arguments.simple:
-            run, dataset = trained(arguments, arguments.run or Path(folder) / "run")
+            run = trained(arguments, arguments.run or Path(folder) / "run")
         indices = dataset.test[::HORIZON]
         if arguments.windows is not None:
             indices = indices[np.linspace(0, len(indices) - 1, arguments.windows).round().astype(int)]
@@ -84,7 +86,8 @@ def main() -> None:
             steps, bits = run.metadata.get("step", "?"), float(run.metadata.get("held_out_bits_per_dim", "nan"))
             print(f"step {steps}, {run.num_parameters:,} parameters, held-out bound {bits:.3f} bits/dim")
             for name in arguments.methods:
-                ours[f"diffusion, {name}"] = drawn_by(run, name, cond, arguments.draws, arguments.sampler_steps)
+                draw = drawn_by(run, name, dataset, cond, arguments.draws, arguments.sampler_steps)
+                ours[f"diffusion, {name}"] = draw
         print(f"{len(windows)} windows, {arguments.draws} draws")
         settings = {name: getattr(arguments, name) for name in ("draws", "windows", "sampler_steps")}
         kept = (arguments.run or Path(folder)) / "benchmark" / ("simple" if run is None else f"step-{steps}")
@@ -102,11 +105,12 @@ def main() -> None:
 def configured(arguments: argparse.Namespace) -> DataConfig:
     """The file and its windows."""
     path = str(data_directory() / "etth1.csv")
-    return DataConfig(path, window=HISTORY, horizon=HORIZON, split_steps=SPLIT, covariates=tuple(arguments.covariates))
+    cut = {"window": HISTORY, "horizon": HORIZON, "split_steps": SPLIT}
+    return DataConfig(path, **cut, covariates=tuple(arguments.covariates), densities=arguments.densities)
 
 
-def trained(arguments: argparse.Namespace, out: Path) -> tuple[Run, Dataset]:
-    """The run, trained as far as it is not yet, and its data."""
+def trained(arguments: argparse.Namespace, out: Path) -> Run:
+    """The run, trained as far as it is not yet."""
     data = configured(arguments)
     dataset = open_dataset(data)
     if RunFolder(out).exists:  # by its own settings
@@ -114,8 +118,7 @@ def trained(arguments: argparse.Namespace, out: Path) -> tuple[Run, Dataset]:
     else:
         config = chosen(arguments, recipe(dataset, data, arguments.minutes))
     train(config, dataset, out, device=arguments.device, show_progress=False)
-    run = open_run(out, arguments.device)
-    return run, run.open_dataset()
+    return open_run(out, arguments.device)
 
 
 def chosen(arguments: argparse.Namespace, config: Config) -> Config:
@@ -176,14 +179,17 @@ def figures_of(drawn: np.ndarray, windows: np.ndarray, known: np.ndarray) -> dic
     }
 
 
-def drawn_by(run: Run, name: str, cond: torch.Tensor | None, num_draws: int, num_steps: int | None) -> Draws:
-    """Draws of the model by a method, given covariates."""
+def drawn_by(
+    run: Run, name: str, dataset: Dataset, cond: torch.Tensor | None, num_draws: int, num_steps: int | None
+) -> Draws:
+    """Draws of the model by a method, given covariates, in the units of a data set."""
     method: Method = network_method(run) if name == NETWORK else METHODS[name]
+    encoding = dataset.spec.encoding
 
     def draw(windows: np.ndarray, known: np.ndarray) -> np.ndarray:
-        raw = run.spec.encoding.decode(torch.from_numpy(windows))
+        raw = encoding.decode(torch.from_numpy(windows))
         found = draws(run, raw, known, Drawing(num_draws, method, num_steps, batch_size=256), cond).samples
-        return run.encode(found.reshape(-1, *windows.shape[1:])).numpy().reshape(found.shape)
+        return encoding.encode(found.reshape(-1, *windows.shape[1:])).numpy().reshape(found.shape)
 
     return draw
 
