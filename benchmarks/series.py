@@ -80,10 +80,11 @@ def main() -> None:
         indices = dataset.test[::HORIZON]
         if arguments.windows is not None:
             indices = indices[np.linspace(0, len(indices) - 1, arguments.windows).round().astype(int)]
-        windows, cond = dataset.encoded(indices).numpy(), dataset.cond(indices)
+        windows = dataset.encoded(indices).numpy()
         ours = {"Gaussian of windows": gaussian(dataset, arguments.draws)}
         if run is not None:
             steps, bits = run.metadata.get("step", "?"), float(run.metadata.get("held_out_bits_per_dim", "nan"))
+            cond = run.open_dataset().cond(indices)
             print(f"step {steps}, {run.num_parameters:,} parameters, held-out bound {bits:.3f} bits/dim")
             for name in arguments.methods:
                 draw = drawn_by(run, name, dataset, cond, arguments.draws, arguments.sampler_steps)

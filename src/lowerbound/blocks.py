@@ -6,14 +6,15 @@ fields, for each channel.
 | `Real` | 1 | any number |
 | `Grid` | 1 | $c_k = c_0 + k d$, k a whole number, between two ends or without |
 | `Choice` | K | $s e_k$, one of K categories |
-| `ChoiceOrReal` | K + 2 | $s e_k$, one of K values or none of them, and $z$: any number if none, noise of N(0, 1) if one |
+| `ChoiceOrReal` | K + 2 | $s e_k$, one of K values or none of them, and $z$: any number if none, $N(x_k, u^2)$ if one |
 
 The values of a grid and of a choice are discrete: they have probabilities, and a real number has a density. The categories
 of a choice are $s \sqrt 2 = 2$ apart, as two levels are.
 
-A number that is one and the same value in a share of the rows has a probability there, and a density elsewhere. Noise stands
-for the number where it is that value, and $\log P(v) \ge E_z [\log p(e_k, z) - \log N(z; 0, 1)]$, with equality for a model
-that knows that nothing depends on z.
+A number that is one and the same value in a share of the rows has a probability there, and a density elsewhere. Noise about
+the value's place $x_k$ stands for the number where it is that value, and $\log P(v) \ge E_z [\log p(e_k, z) - \log N(z; x_k,
+u^2)]$, with equality for a model that knows that nothing depends on z. So numbers near each other are near in z whether they
+have a probability or a density.
 """
 
 import functools
@@ -95,17 +96,26 @@ class ChoiceOrReal:
     """One of K values, or a real number.
 
     Arguments:
-        num_values: K.
+        places: $x_k$, where each value would stand as a number, (K,).
+        spread: u, of the noise about it.
 
     Raises:
-        InputError: if there are none.
+        InputError: if there are none, or one is not finite, or the spread is not positive.
     """
 
-    num_values: int
+    places: tuple[float, ...]
+    spread: float
 
     def __post_init__(self):
-        if self.num_values < 1:
-            raise InputError(f"a choice of {self.num_values} values or a number: there is at least one of the first")
+        if not self.places or not all(map(math.isfinite, self.places)) or not 0 < self.spread < math.inf:
+            raise InputError(
+                f"values at {self.places} with a spread of {self.spread}, or a number: there is at least one value, each "
+                "place finite, and the spread above 0"
+            )
+
+    @property
+    def num_values(self) -> int:
+        return len(self.places)
 
     @property
     def width(self) -> int:
@@ -128,7 +138,11 @@ class Layout(Brief):
         beyond: where they are beyond.
         chosen, own: the entries of all choices, and where they stand among `choices`, flattened.
         first: of each block.
-        optional, is_number: of each `ChoiceOrReal` the entry of its number, and the one that is chosen where it is a number.
+        optional, is_number: of each `ChoiceOrReal` the entry of its number, and the one that is chosen where it is a number;
+            their choices are the last among `choices`.
+        places, variances: of each `ChoiceOrReal` what stands for its number, $x_k$ and $u^2$ where it is a value, 0 and 1
+            where it is a number, as many as categories at most.
+        chooses_number: of each `ChoiceOrReal` 1 where the choice is a number, as many as categories at most, else 0.
     """
 
     reals: Int[Tensor, "num_reals"]
@@ -144,6 +158,9 @@ class Layout(Brief):
     first: Int[Tensor, "num_blocks"]
     optional: Int[Tensor, "num_optional"]
     is_number: Int[Tensor, "num_optional"]
+    places: Float64[Tensor, "num_optional most_categories"]
+    variances: Float64[Tensor, "num_optional most_categories"]
+    chooses_number: Float64[Tensor, "num_optional most_categories"]
 
     @property
     def numbers(self) -> Int[Tensor, "num_numbers"]:
@@ -171,19 +188,26 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
         "lowest": [low for low, _ in ends],
         "highest": [high for _, high in ends],
     }
+    either = [block for block in blocks if isinstance(block, ChoiceOrReal)]
+    of_values = [(*block.places, *[0.0] * (most - block.num_values)) for block in either]
+    numbers_of = [[float(k == block.num_values) for k in range(most)] for block in either]
+    variances = [[block.spread**2 if k < block.num_values else 1.0 for k in range(most)] for block in either]
     # each on the device by name, that they have numbers also where a network is made without
-    places = torch.tensor([[at + k * (k < width) for k in range(most)] for at, width in choices], device=device)
+    entries = torch.tensor([[at + k * (k < width) for k in range(most)] for at, width in choices], device=device)
     beyond = torch.tensor([[k >= width for k in range(most)] for _, width in choices], device=device).bool()
     return Layout(
         reals=torch.tensor(reals, dtype=torch.long, device=device),
         grids=torch.tensor([at for at, _ in grids], dtype=torch.long, device=device),
-        choices=places.long().reshape(len(choices), most),
+        choices=entries.long().reshape(len(choices), most),
         beyond=beyond.reshape(len(choices), most),
-        chosen=places[~beyond].long(),
+        chosen=entries[~beyond].long(),
         own=(~beyond).flatten().nonzero()[:, 0],
         first=torch.tensor(first, dtype=torch.long, device=device),
         optional=torch.tensor(optional, dtype=torch.long, device=device),
         is_number=torch.tensor(is_number, dtype=torch.long, device=device),
+        places=torch.tensor(of_values, dtype=torch.float64, device=device).reshape(len(either), most),
+        variances=torch.tensor(variances, dtype=torch.float64, device=device).reshape(len(either), most),
+        chooses_number=torch.tensor(numbers_of, dtype=torch.float64, device=device).reshape(len(either), most),
         **{name: torch.tensor(each, dtype=torch.float64, device=device) for name, each in numbers.items()},
     )
 
@@ -205,8 +229,30 @@ def with_noise(x: Tensor, blocks: Blocks, noise: Noise) -> Tensor:
     if not len(at.optional):
         return x
     numbers = x[:, at.optional]
+    is_value, places, variances = _of_values(x, at)
+    drawn = places + variances.sqrt() * noise.normal(numbers)
+    return x.index_copy(1, at.optional, torch.where(is_value, drawn, numbers))
+
+
+def without_noise(x: Tensor, blocks: Blocks) -> Tensor:
+    """x, (B, D, *spatial), with the place of the value where a number is one of the values of a `ChoiceOrReal`."""
+    at = layout(blocks, x.device)
+    if not len(at.optional):
+        return x
+    is_value, places, _ = _of_values(x, at)
+    return x.index_copy(1, at.optional, torch.where(is_value, places, x[:, at.optional]))
+
+
+def _of_values(x: Tensor, at: Layout) -> tuple[Tensor, Tensor, Tensor]:
+    """Which numbers of x are values, where these stand, and the variance of the noise about it, each (B, n, *spatial)."""
+    own = x[:, at.choices[-len(at.optional) :]]
     is_value = x[:, at.is_number] < ONE_HOT / 2  # and not of a missing one, which is NaN
-    return x.index_copy(1, at.optional, torch.where(is_value, noise.normal(numbers), numbers))
+    own = own.masked_fill(along(at.beyond[-len(at.optional) :], own), -torch.inf)
+    chosen = own.argmax(2, keepdim=True)
+    places, variances = (
+        along(each, own).to(x).expand_as(own).gather(2, chosen)[:, :, 0] for each in (at.places, at.variances)
+    )
+    return is_value, places, variances
 
 
 def check_values(x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> None:

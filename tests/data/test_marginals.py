@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowerbound.blocks import ChoiceOrReal, Real, check_values
+from lowerbound.blocks import Real, check_values
 from lowerbound.data import Affine, DataSpec, describe, open_dataset
 from lowerbound.data.codes import OnGrid, PointMasses, Scaled, Warped
 from lowerbound.data.codes.reals import real_code
@@ -148,7 +148,7 @@ def test_fields_come_back(dtype):
     assert isinstance(encoding, Marginals)
     assert [type(code) for code in encoding.codes] == [Scaled, PointMasses, OnGrid]
     assert encoding.codes[2].unit == pytest.approx(1 / 8)
-    assert data.spec.blocks == (Real(), ChoiceOrReal(1), encoding.codes[2].block)
+    assert data.spec.blocks == (Real(), encoding.codes[1].block, encoding.codes[2].block)
     assert data.shape == (5, 4, 6)
     assert data.spec.raw_shape == (3, 4, 6)
     assert data.spec.num_dims == 72
@@ -197,7 +197,8 @@ def test_the_noise_in_the_place_of_a_value_is_the_example_s_own():
     encoding = fields(values).spec.encoding
     x, again = encoding.encode(values), encoding.encode(values[100:200])
     assert torch.equal(x[100:200], again)
-    noise = x[:, 3][torch.from_numpy(values[:, 1] == 0)]
+    block = encoding.codes[1].block
+    noise = (x[:, 3][torch.from_numpy(values[:, 1] == 0)] - block.places[0]) / block.spread
     assert abs(noise.mean()) < 4 / len(noise) ** 0.5
     assert abs(noise.std() - 1) < 4 / len(noise) ** 0.5
 

@@ -39,7 +39,8 @@ def test_the_others_have_a_code_of_their_own():
     code = code_of(RAIN)
     assert code.values == (0.0,)
     assert code.shares == (DRY.mean(),)
-    assert code.block == ChoiceOrReal(1)
+    assert code.block == ChoiceOrReal((-2.0,), code.spread)  # as far out as such a value stands
+    assert code_of(np.where(DRY, 0.1234567, NORMAL)).block.places[0] == pytest.approx(0.12, abs=0.05)
     assert code.other == fit_code(REAL, RAIN[~DRY])
     assert isinstance(code.other, Warped)
     assert isinstance(code_of(np.where(DRY, -3.0, RNG.random(1000))).other, Scaled)
@@ -107,7 +108,8 @@ def test_probability_and_density_are_one_together():
     log_normal = -(z**2 + math.log(2 * math.pi)) / 2
     of_value, of_other = (np.column_stack([np.broadcast_to(ONE_HOT * np.eye(2)[k], (len(z), 2)), z]) for k in (0, 1))
     # any noise in the place of the number tells the same probability
-    np.testing.assert_allclose(log_normal + code.log_slope(of_value), 0, atol=1e-12)
+    of_noise = -(((z - code.block.places[0]) / code.spread) ** 2 + math.log(2 * math.pi * code.spread**2)) / 2
+    np.testing.assert_allclose(of_noise + code.log_slope(of_value), 0, atol=1e-12)
     at, density = code.decode(of_other), np.exp(log_normal + code.log_slope(of_other))
     assert abs(0.3 + 0.7 * np.trapezoid(density, at) - 1) < 1e-3
 
@@ -125,7 +127,7 @@ def test_noise_stands_for_the_number_and_is_of_the_row_alone():
     assert dataset.spec.num_dims == 2
     x = encoding.encode(dataset.examples)
     check_values(x, encoding.blocks)
-    noise = x[torch.from_numpy(DRY), 2].double()
+    noise = (x[torch.from_numpy(DRY), 2].double() - encoding.blocks[0].places[0]) / encoding.blocks[0].spread
     assert abs(noise.mean()) < 4 / len(noise) ** 0.5
     assert abs(noise.std() - 1) < 4 / (2 * len(noise)) ** 0.5
     order = RNG.permutation(1000)[:50]
@@ -137,13 +139,14 @@ def test_noise_stands_for_the_number_and_is_of_the_row_alone():
 
 
 def test_noise_is_drawn_anew_where_a_value_stands_and_nowhere_else():
-    blocks = (Real(), ChoiceOrReal(2))
+    blocks = (Real(), ChoiceOrReal((5.0, -2.0), 0.01))
     x = torch.tensor(
         [[1.0, ONE_HOT, 0, 0, 5.0], [1.0, 0, ONE_HOT, 0, 6.0], [1.0, 0, 0, ONE_HOT, 7.0], [1.0, *[math.nan] * 4]]
     )
     drawn = with_noise(x, blocks, Stream(0))
     assert torch.equal(drawn[:, :4].nan_to_num(9), x[:, :4].nan_to_num(9))
     assert (drawn[:2, 4] - x[:2, 4] != 0).all()
+    torch.testing.assert_close(drawn[:2, 4], torch.tensor([5.0, -2.0]), atol=0.05, rtol=0)
     assert drawn[2, 4] == 7
     assert drawn[3, 4].isnan()
     assert with_noise(x, (Real(),) * 5, Stream(0)) is x
@@ -166,7 +169,11 @@ def test_a_description_of_before_is_read_where_no_value_had_a_share():
         code["repeated"] = None
     assert DataSpec.from_dict(values).encoding == smooth.encoding
     values["encoding"]["codes"][0]["repeated"] = {"value": 0.0, "share": 0.4}
-    with pytest.raises(InputError, match="a probability of their own: train the run anew"):
+    with pytest.raises(InputError, match=r"values that recur.*: train the run anew"):
+        DataSpec.from_dict(values)
+    values = json.loads(json.dumps(weather().dataset().spec.to_dict()))
+    del values["encoding"]["codes"][0]["spread"]
+    with pytest.raises(InputError, match=r"values that recur.*: train the run anew"):
         DataSpec.from_dict(values)
 
 
@@ -175,7 +182,7 @@ def test_what_takes_one_kind_of_value_alone_is_told_of_the_column():
         weather().dataset().spec.check_alike("a flow")
 
 
-@pytest.mark.parametrize("num_values", [0, -1])
-def test_a_block_has_at_least_one_value(num_values):
+@pytest.mark.parametrize(("places", "spread"), [((), 1.0), ((math.nan,), 1.0), ((0.0,), 0.0)])
+def test_a_block_has_at_least_one_value_and_noise_about_it(places, spread):
     with pytest.raises(InputError, match="at least one"):
-        ChoiceOrReal(num_values)
+        ChoiceOrReal(places, spread)

@@ -74,23 +74,29 @@ def test_the_bound_of_the_exact_denoiser_is_the_log_probability(has_gaps):
     assert torch.equal(bound.num_dims, observed[:, [0, 3, 4, 5]].sum(1).to(x))
 
 
-def test_the_bound_of_one_value_or_a_number_is_a_log_probability_or_a_log_density():
-    """0 with probability 0.3, N(-0.5, 0.4^2) with 0.5 and N(1, 0.2^2) with 0.2, and a flag that says which of these."""
-    blocks = (ChoiceOrReal(1), Choice(2))
-    weights, means, stds = double([0.3, 0.5, 0.2]), double([0.0, -0.5, 1.0]), double([1.0, 0.4, 0.2])
+OR_REAL = (ChoiceOrReal((0.7,), 0.6), Choice(2))
+
+
+def one_value_or_a_number():
+    """A value with probability 0.3, N(-0.5, 0.4^2) with 0.5 and N(1, 0.2^2) with 0.2, and a flag that tells these two."""
+    weights, means, stds = double([0.3, 0.5, 0.2]), double([0.7, -0.5, 1.0]), double([0.6, 0.4, 0.2])
     centres = [[*one_hot(k > 0, 2), m, *one_hot(k > 1, 2)] for k, m in enumerate(means.tolist())]
     covariances = torch.zeros(3, 5, 5, dtype=torch.float64)
     covariances[:, 2, 2] = stds**2
-    truth = GaussianMixture(weights, double(centres), covariances, NARROW)
+    return GaussianMixture(weights, double(centres), covariances, NARROW), means, stds
+
+
+def test_the_bound_of_one_value_or_a_number_is_a_log_probability_or_a_log_density():
+    truth, means, stds = one_value_or_a_number()
     x = truth.sample(1500, Stream(0))
     x[:, [0, 1, 3, 4]] = x[:, [0, 1, 3, 4]].mul(1e6).round().div(1e6)
-    decoder = BlockDecoder(blocks)
+    decoder = BlockDecoder(OR_REAL)
     bound = elbo(truth, decoder, x, noise=Stream(1), num_times=64)
     which = (x[:, 1] > 0).long() + (x[:, 4] > 0).long()
     log_normal = -0.5 * ((x[:, 2] - means[which]) / stds[which]) ** 2 - (stds[which] * math.sqrt(2 * math.pi)).log()
     is_value = which == 0
-    of_noise = -0.5 * (x[:, 2] ** 2 + math.log(2 * math.pi)) * is_value  # which is taken out again
-    gap = weights[which].log() + log_normal * ~is_value - (bound.nats - of_noise)
+    # of the noise, which is taken out again
+    gap = truth.weights[which].log() + log_normal * ~is_value - (bound.nats - log_normal * is_value)
     error = gap.std() / len(x) ** 0.5
     assert error < 0.05
     assert abs(gap.mean()) < 3 * error + 0.01
@@ -98,6 +104,43 @@ def test_the_bound_of_one_value_or_a_number_is_a_log_probability_or_a_log_densit
     assert decoder.measure == "probabilities and densities"
     density = discrete_log_prob(truth, x[:6], BlockDequantizer(decoder), noise=Stream(2), tolerance=1e-3)
     assert density.num_dims.tolist() == [2.0] * 6
+
+
+class Knowing(torch.nn.Module):
+    """What a network has to say so that the denoiser of `one_value_or_a_number` is exact: of the choice what the number and
+    the flag say, and of the number what it is where it is one."""
+
+    def __init__(self, truth: GaussianMixture, x_t: torch.Tensor):
+        super().__init__()
+        self.truth, self.x_t = truth, x_t
+        self.of_numbers = GaussianMixture(truth.weights[1:] / 0.7, truth.means[1:], truth.covariances[1:], NARROW)
+
+    def forward(self, x, gamma, cond=None):
+        variance, y = gamma.exp()[:, None], self.x_t / gamma.neg().sigmoid().sqrt()[:, None]
+        means, variances = self.truth.means, self.truth.covariances[:, 2, 2] + variance
+        log_p = self.truth.weights.log() - 0.5 * ((y[:, 2:3] - means[:, 2]) ** 2 / variances + variances.log())
+        of_flag, of_choice = (
+            log_p - 0.5 * ((y[:, None, part] - means[:, part]) ** 2).sum(2) / variance
+            for part in (slice(3, 5), slice(2))
+        )
+        x_of_number = self.of_numbers(self.x_t, NARROW.inverse(gamma)).x[:, 2]
+        eps = (y[:, 2] - x_of_number) / variance[:, 0].sqrt()
+        # beside what the denoiser knows of noise about the value's place, and of numbers as N(0, 1)
+        known = -0.5 * ((y[:, 2:3] - double([0.7, 0.0])) ** 2 / (v := double([0.36, 1.0]) + variance) + v.log())
+        of_one = torch.stack([of_flag[:, 0], of_flag[:, 1:].logsumexp(1)], 1) - known
+        columns = [of_one[:, 0], of_one[:, 1], eps, of_choice[:, :2].logsumexp(1), of_choice[:, 2]]
+        return torch.stack([*columns, *[torch.zeros_like(eps)] * 5], 1)
+
+
+@pytest.mark.parametrize("gamma", [-8.0, -3.0, -1.0, 1.0])
+def test_a_number_or_one_of_some_values_is_the_mean_of_what_each_leaves_of_it(gamma):
+    truth, _, _ = one_value_or_a_number()
+    x, level = truth.sample(300, Stream(0)), NARROW.level_at(gamma)
+    x_t = level.alpha * x + level.sigma * Stream(1).normal(x)
+    t = NARROW.inverse(torch.full((300,), gamma, dtype=torch.float64))
+    torch.testing.assert_close(
+        BlockDenoiser(Knowing(truth, x_t), NARROW, OR_REAL)(x_t, t).x, truth(x_t, t).x, rtol=1e-6, atol=1e-6
+    )
 
 
 def test_a_worse_denoiser_has_a_worse_bound():
@@ -145,7 +188,7 @@ def as_fields(rows: torch.Tensor, spatial: tuple[int, ...]) -> torch.Tensor:
 
 @pytest.mark.parametrize("gamma", [-9.0, -3.0, 1.0])
 def test_a_position_of_fields_is_a_row(gamma):
-    blocks = (ChoiceOrReal(2), Real(), Grid(-1.2, 0.8, 4), Choice(2), Grid(0.3, 0.1))
+    blocks = (ChoiceOrReal((0.2, -1.0), 0.5), Real(), Grid(-1.2, 0.8, 4), Choice(2), Grid(0.3, 0.1))
     num, spatial = 9, (3, 2)
     rows, level = draw(4 * 6, num), NARROW.level_at(gamma)
     values = as_rows(torch.zeros(4, num, *spatial).double())

@@ -163,16 +163,27 @@ def test_the_gaussian_of_windows_is_of_their_numbers(tmp_path):
     x_t = level.alpha * x + level.sigma * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         said = denoiser.given(cond, ~known)(x_t, denoiser.schedule.inverse(torch.full((20,), -1.0).double()))
-    numbers = [0, 3, 4]  # pressure, the rain's number, and on a grid temperature
+    numbers, block, ratio = [0, 3, 4], dataset.spec.blocks[1], math.exp(-0.5)  # of pressure, rain and temperature
+    none, some = (said.x[:, 1:3] / ONE_HOT).unbind(1)
+    torch.testing.assert_close(none + some, torch.ones(20, 8))
+    # the Gaussian sees no rain at its place, under noise as everything else
+    y, place = x_t / level.alpha, block.places[0]
+    shrunk = place + (y[:, 3] - place) * ratio / math.hypot(block.spread, ratio)
+    seen, given = y[:, numbers], cond[:, numbers].clone()
+    seen[:, 1] = none * shrunk + some * y[:, 3]
+    given[:, 1] = torch.where(cond[:, 1] > 0, place, given[:, 1])
     alone = FittedWindows((3, 8), 2).fit(mean, covariance)
-    expected = alone.eps(x_t[:, numbers], level, cond[:, numbers], ~known[:, numbers])
-    free = ~known[:, [0, 3]]
-    torch.testing.assert_close(said.eps[:, [0, 3]][free], expected[:, :2][free], atol=1e-4, rtol=1e-4)
+    expected = alone.eps(level.alpha * seen, level, given, ~known[:, numbers])
+    free = ~known[:, 0]
+    torch.testing.assert_close(said.eps[:, 0][free], expected[:, 0][free], atol=1e-4, rtol=1e-4)
     # noise is so much wider than a tenth of a degree that the grid hardly matters
     free = ~known[:, 4]
     torch.testing.assert_close(said.eps[:, 4][free], expected[:, 2][free], atol=0.02, rtol=0.02)
-    odds = said.x[:, 1:3] / ONE_HOT
-    torch.testing.assert_close(odds.sum(1), torch.ones(20, 8))
+    # the rain's number is what the Gaussian says, or noise about the place of none
+    of_none = (block.spread**2 * y[:, 3] + ratio**2 * place) / (block.spread**2 + ratio**2)
+    rain = none * of_none + some * (y[:, 3] - ratio * expected[:, 1])
+    free = ~known[:, 3]
+    torch.testing.assert_close(said.x[:, 3][free], rain[free], atol=1e-4, rtol=1e-4)
 
 
 def test_draws_of_rain_are_none_or_some(tmp_path):

@@ -314,7 +314,7 @@ def read_encoding(values: Mapping[str, Any]) -> Encoding:
     """
     fields = dict(values)
     if isinstance(fields.get("codes"), list):
-        fields["codes"] = [_without_repeated(code) for code in fields["codes"]]
+        fields["codes"] = [_current(code) for code in fields["codes"]]
     kind, classes = fields.pop("kind", None), _kinds(Encoding)
     for encoding in classes:
         if encoding.kind == kind:
@@ -329,13 +329,10 @@ def _kinds(base: type[Encoding]) -> list[type[Encoding]]:
     return [cls for each in derived for cls in [*[each] * hasattr(each, "kind"), *_kinds(each)]]
 
 
-def _without_repeated(code: Any) -> Any:
-    """A column's code as it is stored, without what was kept of a value with a share until it had a probability."""
-    if not isinstance(code, dict) or "repeated" not in code:
+def _current(code: Any) -> Any:
+    """A column's code as it is stored now; of before a value with a share had a probability, and its noise a place, none."""
+    if not isinstance(code, dict):
         return code
-    if code["repeated"] is not None:
-        raise InputError(
-            "a column has a density where a share of its values are the same, which now have a probability of their own: "
-            "train the run anew"
-        )
+    if code.get("repeated") is not None or ("shares" in code and "spread" not in code):
+        raise InputError("a column has values that recur, of which more is told since then: train the run anew")
     return {name: value for name, value in code.items() if name != "repeated"}

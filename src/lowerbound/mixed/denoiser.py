@@ -6,14 +6,20 @@ With $y = x_t / \alpha_t$ and $r = e^{\gamma / 2}$, and F and S what a network s
 |---|---|
 | `Real` | $y - r F$: the target eps |
 | `Grid` | the mean of a normal on its k, as in `levels`: $P(k \| x_t) \propto e^{-(k - m')^2 / 2 \tau'^2}$, $w = r / d$, $m' = (y - c_0) / d - w F$, $\tau'^2 = w^2 \mathrm{sigmoid}(S + 2)$ |
-| `Choice` | $s \sum_k \pi_k e_k$ with $\pi = \mathrm{softmax}_k(F_k + s y_k / r^2)$ |
+| `Choice`, of a `ChoiceOrReal` too | $s \sum_k \pi_k e_k$ with $\pi = \mathrm{softmax}_k(F_k + s y_k / r^2)$ |
 
 The last one is Bayes' rule: the noisy block has the likelihood $\propto e^{s y_k / r^2}$ under category k, exactly, and $F_k$ is
 what the network knows of it from the rest of the example. Where there is little noise, a grid's place and a choice's category
 are known without the network. In the place of a noisy block the network sees $s\, \mathrm{softmax}_k(s y_k / r^2)$, all that
 the block says of its category, in which no noise is left to be taken out.
 
-Upon a Gaussian of the windows of series F is what is added to its $\hat\epsilon$ of real numbers and of those on grids.
+A number that is one of some values or another has with it the chances $\pi_k \propto e^{F_k + s y_k / r^2} N(y; x_k, u^2 + r^2)$,
+and $N(y; 0, 1 + r^2)$ where it is another, and it is the mean of what each leaves of it, $\sum_k \pi_k (u^2 y + r^2 x_k) / (u^2 +
+r^2) + \pi (y - r F)$: all that noise about a value's place says, and nothing of it is left to be learned. A `FittedMixture`
+knows as much of it, and upon one it is $y - r F$.
+
+Upon a Gaussian of the windows of series F is what is added to its $\hat\epsilon$ of real numbers and of those on grids. It
+sees each value with a probability at its place, and not the noise about it.
 Upon a `FittedMixture`, F is what is added to the mixture's $\hat\epsilon$ and its log probabilities, and a grid's normal has
 the mixture's mean and variance, $\tau'^2 = Var^M[k | x_t]\, 2\, \mathrm{sigmoid}(S)$: where both are silent, $\hat x$ is the
 mixture's own on the grids.
@@ -22,7 +28,7 @@ mixture's own on the grids.
 import torch
 from torch import Tensor, nn
 
-from lowerbound.blocks import ONE_HOT, Blocks, along, layout, num_entries
+from lowerbound.blocks import ONE_HOT, Blocks, along, layout, num_entries, without_noise
 from lowerbound.denoiser.base import Prediction
 from lowerbound.denoiser.network import OfNetwork
 from lowerbound.elementary import exp, expand, sqrt
@@ -70,6 +76,10 @@ class BlockDenoiser(OfNetwork):
         y, ratio = x_t / expand(level.alpha, x_t), expand(exp(level.gamma / 2), x_t)
         evidence = (ONE_HOT * y / ratio**2)[:, at.choices]
         evidence = evidence.masked_fill(along(at.beyond, evidence), -torch.inf)
+        upon_rows = self.mixture is not None and not isinstance(self.mixture, FittedWindows)
+        if len(at.optional) and not upon_rows:
+            of_numbers = self._log_prob_of_numbers(y, level)
+            evidence = torch.cat([evidence[:, : -len(at.optional)], evidence[:, -len(at.optional) :] + of_numbers], 1)
         seen = x_t
         if len(at.choices):
             # as the network sees it, its input's scale taken back
@@ -85,15 +95,57 @@ class BlockDenoiser(OfNetwork):
             said, share = said + guess.eps, 2 * torch.sigmoid(spread) * guess.spread
             evidence = evidence + guess.log_chances
         if isinstance(self.mixture, FittedWindows):
-            of_numbers = (None if each is None else each[:, at.numbers] for each in (cond, observed))
-            said = said.index_add(1, at.numbers, self.mixture.eps(x_t[:, at.numbers], level, *of_numbers))
+            said = said.index_add(1, at.numbers, self._eps_of_windows(y, level, cond, observed, evidence))
         x = y - ratio * said
         if len(at.grids):
             x = x.index_copy(1, at.grids, self._on_grids(x[:, at.grids], ratio**2 * share))
         if len(at.choices):
-            chosen = ONE_HOT * (said[:, at.choices] + evidence).softmax(2)
-            x = x.index_copy(1, at.chosen, chosen.flatten(1, 2)[:, at.own])
+            chances = (said[:, at.choices] + evidence).softmax(2)
+            x = x.index_copy(1, at.chosen, (ONE_HOT * chances).flatten(1, 2)[:, at.own])
+            if len(at.optional) and not upon_rows:
+                x = x.index_copy(1, at.optional, self._mean_of_numbers(x, y, level, chances[:, -len(at.optional) :]))
         return Prediction(x_t, level, x, self.schedule)
+
+    def _eps_of_windows(
+        self, y: Tensor, level: Level, cond: Tensor | None, observed: Tensor | None, evidence: Tensor
+    ) -> Tensor:
+        r"""$\hat\epsilon$ of the Gaussian, of the entries that are numbers, (B, n, length).
+
+        It sees each value at its place: under that value y is of $N(x_k, u^2 + r^2)$, so that $x_k + (y - x_k) r /
+        \sqrt{u^2 + r^2}$ is the place under noise of r, as other numbers are.
+        """
+        at = layout(self.blocks, y.device)
+        if len(at.optional):
+            numbers, chances = y[:, at.optional, None], evidence[:, -len(at.optional) :].softmax(2)
+            places, own, is_number = (
+                along(each, chances).to(y) for each in (at.places, at.variances, at.chooses_number)
+            )
+            variance = expand(exp(level.gamma), numbers)
+            moved = places + (numbers - places) * sqrt(variance / (own + variance))
+            y = y.index_copy(1, at.optional, (chances * torch.where(is_number > 0, numbers, moved)).sum(2))
+            if cond is not None:
+                own_entries = without_noise(cond[:, : y.shape[1]], self.blocks)
+                cond = torch.cat([own_entries, cond[:, y.shape[1] :]], 1)
+        of_numbers = (None if each is None else each[:, at.numbers] for each in (cond, observed))
+        assert isinstance(self.mixture, FittedWindows)
+        return self.mixture.eps(y[:, at.numbers] * expand(level.alpha, y), level, *of_numbers)
+
+    def _log_prob_of_numbers(self, y: Tensor, level: Level) -> Tensor:
+        """Of noise about the place of each value, and of a number as N(0, 1), (B, n, K, *spatial)."""
+        at = layout(self.blocks, y.device)
+        y = y[:, at.optional, None]
+        places, own = (along(each, y).to(y) for each in (at.places, at.variances))
+        total = own + expand(exp(level.gamma), y)
+        return -0.5 * ((y - places) ** 2 / total + total.log())
+
+    def _mean_of_numbers(self, x: Tensor, y: Tensor, level: Level, chances: Tensor) -> Tensor:
+        """Of numbers that are what x says, or noise about the place of a value, by their chances."""
+        at = layout(self.blocks, x.device)
+        x, y = (each[:, at.optional, None] for each in (x, y))
+        places, own, is_number = (along(each, y).to(y) for each in (at.places, at.variances, at.chooses_number))
+        variance = expand(exp(level.gamma), y)
+        each = torch.where(is_number > 0, x, (own * y + variance * places) / (own + variance))
+        return (chances * each).sum(2)
 
     def _on_grids(self, x: Tensor, variance: Tensor) -> Tensor:
         at = layout(self.blocks, x.device)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.baselines.shrinkage import SHRINKAGES, are_few, cross_validated
-from lowerbound.blocks import layout
+from lowerbound.blocks import layout, without_noise
 from lowerbound.data import Dataset
 from lowerbound.training.factors import MOST_FACTORS, fit_factors
 
@@ -88,7 +88,8 @@ def fit_windows(dataset: Dataset) -> tuple[Float[Tensor, "num_entries"], Float[T
         for indices, most in ((dataset.train, MOST_WINDOWS), (dataset.validation, JUDGED_WINDOWS))
     )
     if (blocks := dataset.spec.blocks) is not None:
-        x, held_out = (each[:, layout(blocks, each.device).numbers] for each in (x, held_out))
+        numbers = layout(blocks, x.device).numbers
+        x, held_out = (without_noise(each, blocks)[:, numbers] for each in (x, held_out))
     channels, length = x.shape[1:]
     x, held_out = x.flatten(1).double(), held_out.flatten(1).double()
     mean, covariance = _moments(x)

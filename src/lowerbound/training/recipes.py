@@ -267,7 +267,7 @@ def _diffusion(dataset: Dataset, data: DataConfig, minutes: float, kind: Network
         components = COMPONENTS if dataset.shape[0] <= MIXTURE_FULL_DIMS else 1
         factors = MOST_FACTORS if is_too_wide(dataset.spec) else 0
         denoiser = replace(denoiser, components=1 if factors else components, factors=factors)
-    if dataset.spec.series is not None and math.prod(dataset.shape) <= WINDOW_ENTRIES:
+    if dataset.spec.series is not None and dataset.spec.num_dims <= WINDOW_ENTRIES:
         denoiser = replace(denoiser, components=1)
     # of smooth densities the bound hardly depends on the data's end: there is nothing to learn it from
     name = "linear-gamma" if num_levels is None else "learned"
