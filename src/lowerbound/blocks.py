@@ -32,6 +32,8 @@ from lowerbound.words.brief import Brief
 
 ONE_HOT = math.sqrt(2)
 """s, the entry of the category that is chosen; the others are zero."""
+LEAST_SHARE = 1e-3
+"""Of numbers, beside values that are nearly all that there is."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,15 @@ class ChoiceOrReal:
 
     Arguments:
         places: $x_k$, where each value would stand as a number, (K,).
-        spread: u, of the noise about it.
+        shares: $q_k$, of each in training, (K,); the rest is of numbers.
+        spread: u, of the noise about a place.
 
     Raises:
-        InputError: if there are none, or one is not finite, or the spread is not positive.
+        InputError: if there are no values, one is not finite, shares are none, or the spread is not positive.
     """
 
     places: tuple[float, ...]
+    shares: tuple[float, ...]
     spread: float
 
     def __post_init__(self):
@@ -111,6 +115,14 @@ class ChoiceOrReal:
             raise InputError(
                 f"values at {self.places} with a spread of {self.spread}, or a number: there is at least one value, each "
                 "place finite, and the spread above 0"
+            )
+        if (
+            len(self.shares) != len(self.places)
+            or not all(0 < q <= 1 for q in self.shares)
+            or sum(self.shares) > 1 + 1e-6
+        ):
+            raise InputError(
+                f"shares of {self.shares} for values at {self.places}: one above 0 for each, 1 in all at most"
             )
 
     @property
@@ -142,6 +154,7 @@ class Layout(Brief):
             their choices are the last among `choices`.
         places, variances: of each `ChoiceOrReal` what stands for its number, $x_k$ and $u^2$ where it is a value, 0 and 1
             where it is a number, as many as categories at most.
+        log_shares: of each `ChoiceOrReal` $\\log q_k$, of the number too, as many as categories at most; 0 beyond.
         chooses_number: of each `ChoiceOrReal` 1 where the choice is a number, as many as categories at most, else 0.
     """
 
@@ -160,6 +173,7 @@ class Layout(Brief):
     is_number: Int[Tensor, "num_optional"]
     places: Float64[Tensor, "num_optional most_categories"]
     variances: Float64[Tensor, "num_optional most_categories"]
+    log_shares: Float64[Tensor, "num_optional most_categories"]
     chooses_number: Float64[Tensor, "num_optional most_categories"]
 
     @property
@@ -190,6 +204,8 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
     }
     either = [block for block in blocks if isinstance(block, ChoiceOrReal)]
     of_values = [(*block.places, *[0.0] * (most - block.num_values)) for block in either]
+    shares = [(*block.shares, max(LEAST_SHARE, 1 - sum(block.shares))) for block in either]
+    log_shares = [[*map(math.log, each), *[0.0] * (most - len(each))] for each in shares]
     numbers_of = [[float(k == block.num_values) for k in range(most)] for block in either]
     variances = [[block.spread**2 if k < block.num_values else 1.0 for k in range(most)] for block in either]
     # each on the device by name, that they have numbers also where a network is made without
@@ -207,6 +223,7 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
         is_number=torch.tensor(is_number, dtype=torch.long, device=device),
         places=torch.tensor(of_values, dtype=torch.float64, device=device).reshape(len(either), most),
         variances=torch.tensor(variances, dtype=torch.float64, device=device).reshape(len(either), most),
+        log_shares=torch.tensor(log_shares, dtype=torch.float64, device=device).reshape(len(either), most),
         chooses_number=torch.tensor(numbers_of, dtype=torch.float64, device=device).reshape(len(either), most),
         **{name: torch.tensor(each, dtype=torch.float64, device=device) for name, each in numbers.items()},
     )

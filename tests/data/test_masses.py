@@ -39,7 +39,8 @@ def test_the_others_have_a_code_of_their_own():
     code = code_of(RAIN)
     assert code.values == (0.0,)
     assert code.shares == (DRY.mean(),)
-    assert code.block == ChoiceOrReal((-2.0,), code.spread)  # as far out as such a value stands
+    assert code.block == ChoiceOrReal(code.block.places, code.shares, code.spread)
+    assert -3 <= code.block.places[0] < -2  # as far out as such a value stands
     assert code_of(np.where(DRY, 0.1234567, NORMAL)).block.places[0] == pytest.approx(0.12, abs=0.05)
     assert code.other == fit_code(REAL, RAIN[~DRY])
     assert isinstance(code.other, Warped)
@@ -139,7 +140,7 @@ def test_noise_stands_for_the_number_and_is_of_the_row_alone():
 
 
 def test_noise_is_drawn_anew_where_a_value_stands_and_nowhere_else():
-    blocks = (Real(), ChoiceOrReal((5.0, -2.0), 0.01))
+    blocks = (Real(), ChoiceOrReal((5.0, -2.0), (0.2, 0.2), 0.01))
     x = torch.tensor(
         [[1.0, ONE_HOT, 0, 0, 5.0], [1.0, 0, ONE_HOT, 0, 6.0], [1.0, 0, 0, ONE_HOT, 7.0], [1.0, *[math.nan] * 4]]
     )
@@ -182,7 +183,16 @@ def test_what_takes_one_kind_of_value_alone_is_told_of_the_column():
         weather().dataset().spec.check_alike("a flow")
 
 
-@pytest.mark.parametrize(("places", "spread"), [((), 1.0), ((math.nan,), 1.0), ((0.0,), 0.0)])
-def test_a_block_has_at_least_one_value_and_noise_about_it(places, spread):
-    with pytest.raises(InputError, match="at least one"):
-        ChoiceOrReal(places, spread)
+@pytest.mark.parametrize(
+    ("places", "shares", "spread"),
+    [
+        ((), (), 1.0),
+        ((math.nan,), (0.5,), 1.0),
+        ((0.0,), (0.5,), 0.0),
+        ((0.0,), (), 1.0),
+        ((0.0, 1.0), (0.6, 0.6), 1.0),
+    ],
+)
+def test_a_block_has_at_least_one_value_and_noise_about_it(places, shares, spread):
+    with pytest.raises(InputError, match=r"at least one|1 in all at most"):
+        ChoiceOrReal(places, shares, spread)

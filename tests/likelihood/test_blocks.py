@@ -74,7 +74,7 @@ def test_the_bound_of_the_exact_denoiser_is_the_log_probability(has_gaps):
     assert torch.equal(bound.num_dims, observed[:, [0, 3, 4, 5]].sum(1).to(x))
 
 
-OR_REAL = (ChoiceOrReal((0.7,), 0.6), Choice(2))
+OR_REAL = (ChoiceOrReal((0.7,), (0.4,), 0.6), Choice(2))
 
 
 def one_value_or_a_number():
@@ -127,7 +127,7 @@ class Knowing(torch.nn.Module):
         eps = (y[:, 2] - x_of_number) / variance[:, 0].sqrt()
         # beside what the denoiser knows of noise about the value's place, and of numbers as N(0, 1)
         known = -0.5 * ((y[:, 2:3] - double([0.7, 0.0])) ** 2 / (v := double([0.36, 1.0]) + variance) + v.log())
-        of_one = torch.stack([of_flag[:, 0], of_flag[:, 1:].logsumexp(1)], 1) - known
+        of_one = torch.stack([of_flag[:, 0], of_flag[:, 1:].logsumexp(1)], 1) - known - double([0.4, 0.6]).log()
         columns = [of_one[:, 0], of_one[:, 1], eps, of_choice[:, :2].logsumexp(1), of_choice[:, 2]]
         return torch.stack([*columns, *[torch.zeros_like(eps)] * 5], 1)
 
@@ -188,7 +188,7 @@ def as_fields(rows: torch.Tensor, spatial: tuple[int, ...]) -> torch.Tensor:
 
 @pytest.mark.parametrize("gamma", [-9.0, -3.0, 1.0])
 def test_a_position_of_fields_is_a_row(gamma):
-    blocks = (ChoiceOrReal((0.2, -1.0), 0.5), Real(), Grid(-1.2, 0.8, 4), Choice(2), Grid(0.3, 0.1))
+    blocks = (ChoiceOrReal((0.2, -1.0), (0.3, 0.1), 0.5), Real(), Grid(-1.2, 0.8, 4), Choice(2), Grid(0.3, 0.1))
     num, spatial = 9, (3, 2)
     rows, level = draw(4 * 6, num), NARROW.level_at(gamma)
     values = as_rows(torch.zeros(4, num, *spatial).double())

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lowerbound.data.codes import Scaled
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Affine, Encoding, Levels
 from lowerbound.data.marginals import MOST_WARPED, Marginals
@@ -14,6 +15,9 @@ from lowerbound.errors import InputError
 _SPLIT_SEED = 0
 _MAX_LEVELS = 65_536
 _LEVELS_OF_TYPES = {"bool": 2, "uint8": 256, "uint16": 65_536}
+LEAST_SHARE_OF_SERIES = 0.1
+"""Of the rows of series, of a value with a probability of its own: with several rarer ones a network learns these, and
+little of what their Gaussian leaves."""
 SPLITS = ("train", "validation", "test")
 
 
@@ -47,10 +51,14 @@ def fitted_encoding(
             raise InputError(f"--num-levels {num_levels} has no effect on series, which are continuous")
         rows, is_train = examples.rows, examples.is_covered(splits["train"])
         affine = Affine.fit(rows, is_train, names)
-        if densities:
-            warn_of_repeats(examples, splits["train"], names)
-            return affine
-        return Marginals.where_needed(affine, rows, np.flatnonzero(is_train), may_warp=False)
+        encoding: Encoding = affine
+        if not densities:
+            settings = {"may_warp": False, "least_share": LEAST_SHARE_OF_SERIES}
+            encoding = Marginals.where_needed(affine, rows, np.flatnonzero(is_train), **settings)
+        coded = encoding.codes if isinstance(encoding, Marginals) else ()
+        are_codes = [not isinstance(code, Scaled) for code in coded]
+        warn_of_repeats(examples, splits["train"], names, are_codes)
+        return encoding
     if examples.dtype.kind in "iub":
         if densities:
             raise InputError("--densities has no effect on integers, which have levels: store floats, or leave it out")

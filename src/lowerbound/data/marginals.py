@@ -9,7 +9,7 @@ from torch import Tensor
 from lowerbound.blocks import Blocks
 from lowerbound.data.channels import AnyCode, ByChannel
 from lowerbound.data.codes import OnGrid, PointMasses, Scaled, Warped
-from lowerbound.data.codes.fit import fit_code
+from lowerbound.data.codes.fit import LEAST_SHARE, fit_code
 from lowerbound.data.codes.reals import MOST_SEARCHED
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Affine, Encoding, stored
@@ -45,7 +45,14 @@ class Marginals(Brief, ByChannel):
 
     @classmethod
     def where_needed(
-        cls, affine: Affine, examples: np.ndarray, train: np.ndarray, *, may_warp: bool, densities: bool = False
+        cls,
+        affine: Affine,
+        examples: np.ndarray,
+        train: np.ndarray,
+        *,
+        may_warp: bool,
+        densities: bool = False,
+        least_share: float = LEAST_SHARE,
     ) -> Encoding:
         """This encoding if a channel asks for another code than the affine one, else that.
 
@@ -55,6 +62,7 @@ class Marginals(Brief, ByChannel):
             train: numbers of the training examples, some of which are looked at.
             may_warp: whether channels may be made about normal by their quantiles, as it suits vectors.
             densities: whether all values are to have densities, repeated ones too.
+            least_share: of values with a probability of their own.
         """
         if examples.shape[1] > MOST_SEARCHED:
             return affine
@@ -67,9 +75,10 @@ class Marginals(Brief, ByChannel):
             if np.ptp(values) == 0:  # the few others are not among those that were looked at
                 codes[k] = PointMasses((float(values[0]),), (1.0,), plain[k])
                 continue
-            code = fit_code(channel, values, may_heap=may_warp, densities=densities)
+            settings = {"may_heap": may_warp, "densities": densities, "least_share": least_share}
+            code = fit_code(channel, values, **settings)
             if isinstance(code, OnGrid) and not _holds(code, examples, k, channel):
-                code = fit_code(channel, values, may_heap=may_warp, may_be_recorded=False)
+                code = fit_code(channel, values, **settings, may_be_recorded=False)
             if isinstance(code, OnGrid | PointMasses) or (isinstance(code, Warped) and may_warp):
                 codes[k] = code
         if all(isinstance(code, Scaled) for code in codes):

@@ -2,6 +2,8 @@
 
 import math
 import warnings
+from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -21,13 +23,16 @@ _NAMED = 4
 """Channels that a warning names."""
 
 
-def warn_of_repeats(examples: Stored, train: np.ndarray, names: tuple[str, ...] = ()) -> None:
-    """Warn of channels of continuous data a share of which is one value: their density has no end there.
+def warn_of_repeats(
+    examples: Stored, train: np.ndarray, names: tuple[str, ...] = (), coded: Sequence[bool] = ()
+) -> None:
+    """Warn of channels with densities a share of which is one value: a density has no end there.
 
     Arguments:
         examples: (N, C, *), NaN where an entry is missing.
         train: numbers of the training examples, some of which are looked at.
         names: of the channels; their numbers if there are none.
+        coded: which channels have probabilities where values are repeated; none if it is empty.
     """
     if examples.shape[1] > _MOST_CHANNELS:
         return
@@ -38,7 +43,9 @@ def warn_of_repeats(examples: Stored, train: np.ndarray, names: tuple[str, ...] 
         some = gathered(examples, train[:: len(train) // num + 1])
         channels = np.moveaxis(some, 1, 0).reshape(some.shape[1], -1)
     found = []
-    for name, values in zip(names or map(str, range(len(channels))), channels, strict=True):
+    for name, values, has_code in zip_longest(names or map(str, range(len(channels))), channels, coded):
+        if has_code:
+            continue
         looked_at = values[:: len(values) // _SEARCHED_OF_CHANNEL + 1]
         if what := _repeated(looked_at[~np.isnan(looked_at)]):
             found.append(f"{printable(name)} ({what})")

@@ -13,10 +13,10 @@ what the network knows of it from the rest of the example. Where there is little
 are known without the network. In the place of a noisy block the network sees $s\, \mathrm{softmax}_k(s y_k / r^2)$, all that
 the block says of its category, in which no noise is left to be taken out.
 
-A number that is one of some values or another has with it the chances $\pi_k \propto e^{F_k + s y_k / r^2} N(y; x_k, u^2 + r^2)$,
-and $N(y; 0, 1 + r^2)$ where it is another, and it is the mean of what each leaves of it, $\sum_k \pi_k (u^2 y + r^2 x_k) / (u^2 +
-r^2) + \pi (y - r F)$: all that noise about a value's place says, and nothing of it is left to be learned. A `FittedMixture`
-knows as much of it, and upon one it is $y - r F$.
+A number that is one of some values or another has with it the chances $\pi_k \propto q_k e^{F_k + s y_k / r^2} N(y; x_k, u^2 +
+r^2)$, and $q N(y; 0, 1 + r^2)$ where it is another, q the shares in training, and it is the mean of what each leaves of it,
+$\sum_k \pi_k (u^2 y + r^2 x_k) / (u^2 + r^2) + \pi (y - r F)$: all that noise about a value's place says, and nothing of it is
+left to be learned. A `FittedMixture` knows as much of it, and upon one it is $y - r F$.
 
 Upon a Gaussian of the windows of series F is what is added to its $\hat\epsilon$ of real numbers and of those on grids. It
 sees each value with a probability at its place, and not the noise about it.
@@ -131,12 +131,12 @@ class BlockDenoiser(OfNetwork):
         return self.mixture.eps(y[:, at.numbers] * expand(level.alpha, y), level, *of_numbers)
 
     def _log_prob_of_numbers(self, y: Tensor, level: Level) -> Tensor:
-        """Of noise about the place of each value, and of a number as N(0, 1), (B, n, K, *spatial)."""
+        """Of noise about the place of each value, and of a number as N(0, 1), with their shares, (B, n, K, *spatial)."""
         at = layout(self.blocks, y.device)
         y = y[:, at.optional, None]
-        places, own = (along(each, y).to(y) for each in (at.places, at.variances))
+        places, own, log_shares = (along(each, y).to(y) for each in (at.places, at.variances, at.log_shares))
         total = own + expand(exp(level.gamma), y)
-        return -0.5 * ((y - places) ** 2 / total + total.log())
+        return log_shares - 0.5 * ((y - places) ** 2 / total + total.log())
 
     def _mean_of_numbers(self, x: Tensor, y: Tensor, level: Level, chances: Tensor) -> Tensor:
         """Of numbers that are what x says, or noise about the place of a value, by their chances."""

@@ -30,7 +30,13 @@ Frequent = Float64[np.ndarray, " num_frequent"]
 
 
 def fit_code(
-    column: Column, values: Values, *, may_heap: bool = True, may_be_recorded: bool = True, densities: bool = False
+    column: Column,
+    values: Values,
+    *,
+    may_heap: bool = True,
+    may_be_recorded: bool = True,
+    densities: bool = False,
+    least_share: float = LEAST_SHARE,
 ) -> Scaled | Warped | PointMasses | OnGrid | OneHot:
     """The code of a column, from those of its training values that are there.
 
@@ -40,6 +46,7 @@ def fit_code(
         may_heap: whether to look for heaps of real numbers.
         may_be_recorded: whether to look for a unit that all values are multiples of.
         densities: whether all real numbers and dates are to have densities, repeated ones too.
+        least_share: of values with a probability of their own.
 
     Raises:
         InputError: if there are none, a number is always the same, or it is too large to be squared.
@@ -76,7 +83,7 @@ def fit_code(
             scale=scale,
             tells_density=column.kind != "integer",
         )
-    own, shares = (np.empty(0), np.empty(0)) if densities else frequent(values)
+    own, shares = (np.empty(0), np.empty(0)) if densities else frequent(values, least_share)
     others = values[~np.isin(values, own)]
     # of others that are too few for a code of their own nothing is known but where the values lie
     other = real_code(others, may_heap=may_heap) if len(others) and np.ptp(others) > 0 else Scaled(shift, scale)
@@ -84,14 +91,15 @@ def fit_code(
     return PointMasses(tuple(own.tolist()), tuple(shares.tolist()), other) if len(own) else other
 
 
-def frequent(values: np.ndarray) -> tuple[Frequent, Frequent]:
+def frequent(values: np.ndarray, least_share: float = LEAST_SHARE) -> tuple[Frequent, Frequent]:
     """The values that a share of all have, increasing, and their shares; none if no value is so frequent.
 
     Arguments:
         values: (N,), of any type.
+        least_share: of all.
     """
     unique, counts = np.unique(values, return_counts=True)
-    is_frequent = counts >= max(FEWEST, LEAST_SHARE * len(values))
+    is_frequent = counts >= max(FEWEST, least_share * len(values))
     return unique[is_frequent].astype(np.float64), counts[is_frequent] / len(values)
 
 

@@ -59,7 +59,7 @@ class PointMasses(Code):
     @property
     def block(self) -> ChoiceOrReal:
         places = self.other.encode(np.array(self.values), ANY)[:, 0]
-        return ChoiceOrReal(tuple(np.clip(places, -_FARTHEST, _FARTHEST).tolist()), self.spread)
+        return ChoiceOrReal(tuple(np.clip(places, -_FARTHEST, _FARTHEST).tolist()), self.shares, self.spread)
 
     def encode(self, values: Values, column: Column) -> Entries:
         """With 0 where noise belongs."""
