@@ -146,6 +146,17 @@ def test_values_with_probabilities_have_a_place_in_windows(tmp_path):
         assert open_dataset(dataclasses.replace(data, densities=True)).spec.blocks is None
 
 
+def test_a_value_of_a_series_is_frequent_from_a_tenth_on(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(900, 2))
+    rows[rng.random(900) < 0.2, 0] = 0
+    rows[rng.random(900) < 0.05, 1] = 0
+    (tmp_path / "rows.csv").write_text("a,b\n" + "\n".join(f"{a:.9f},{b:.9f}" for a, b in rows))
+    with pytest.warns(UserWarning, match=r"values are repeated in channel b \(\d% are 0\): "):
+        blocks = open_dataset(DataConfig(str(tmp_path / "rows.csv"), **DATA)).spec.blocks
+    assert [type(block) for block in blocks] == [ChoiceOrReal, Real]
+
+
 def test_the_gaussian_of_windows_is_of_their_numbers(tmp_path):
     """A silent network says the Gaussian's eps of numbers given what is known of them, and what a choice's noise says."""
     data = weather(tmp_path)
