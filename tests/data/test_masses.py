@@ -178,6 +178,12 @@ def test_a_description_of_before_is_read_where_no_value_had_a_share():
         DataSpec.from_dict(values)
 
 
+def test_all_numbers_of_a_table_may_have_densities():
+    with pytest.warns(UserWarning, match=r"values are repeated in channel rain \(4\d% are 0\): "):
+        encoding = weather().dataset(densities=True).spec.encoding
+    assert all(isinstance(code, Scaled | Warped) for code in encoding.codes)
+
+
 def test_what_takes_one_kind_of_value_alone_is_told_of_the_column():
     with pytest.raises(InputError, match=r"repeated values \(rain\), which a flow does not take.*--densities"):
         weather().dataset().spec.check_alike("a flow")

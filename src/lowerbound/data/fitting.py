@@ -45,20 +45,14 @@ def fitted_encoding(
         if num_levels is not None:
             raise InputError(f"--num-levels {num_levels} was given, but a table has levels by column")
         assert isinstance(examples, np.ndarray)
+        if densities:
+            has_probability = [column.kind not in ("real", "date") for column in columns]
+            warn_of_repeats(examples, splits["train"], tuple(column.name for column in columns), has_probability)
         return Columns.fit(examples, columns, splits, densities)
-    if isinstance(examples, Windows):  # each row once
+    if isinstance(examples, Windows):
         if num_levels is not None:
-            raise InputError(f"--num-levels {num_levels} has no effect on series, which are continuous")
-        rows, is_train = examples.rows, examples.is_covered(splits["train"])
-        affine = Affine.fit(rows, is_train, names)
-        encoding: Encoding = affine
-        if not densities:
-            settings = {"may_warp": False, "least_share": LEAST_SHARE_OF_SERIES}
-            encoding = Marginals.where_needed(affine, rows, np.flatnonzero(is_train), **settings)
-        coded = encoding.codes if isinstance(encoding, Marginals) else ()
-        are_codes = [not isinstance(code, Scaled) for code in coded]
-        warn_of_repeats(examples, splits["train"], names, are_codes)
-        return encoding
+            raise InputError(f"--num-levels {num_levels} has no effect on series, which are real numbers")
+        return _of_series(examples, splits["train"], names, densities)
     if examples.dtype.kind in "iub":
         if densities:
             raise InputError("--densities has no effect on integers, which have levels: store floats, or leave it out")
@@ -72,6 +66,20 @@ def fitted_encoding(
         warn_of_repeats(examples, splits["train"], names)
     may_warp = examples.ndim == 2 and examples.shape[1] <= MOST_WARPED
     return Marginals.where_needed(affine, examples, splits["train"], may_warp=may_warp, densities=densities)
+
+
+def _of_series(windows: Windows, train: np.ndarray, names: tuple[str, ...], densities: bool) -> Encoding:
+    """That of their rows, each counted once, with a warning of values that are repeated where there is a density."""
+    rows, is_train = windows.rows, windows.is_covered(train)
+    affine = Affine.fit(rows, is_train, names)
+    if densities:
+        warn_of_repeats(windows, train, names)
+        return affine
+    settings = {"may_warp": False, "least_share": LEAST_SHARE_OF_SERIES}
+    encoding = Marginals.where_needed(affine, rows, np.flatnonzero(is_train), **settings)
+    codes = encoding.codes if isinstance(encoding, Marginals) else ()
+    warn_of_repeats(windows, train, names, [not isinstance(code, Scaled) for code in codes])
+    return encoding
 
 
 def _levels(examples: np.ndarray, splits: dict[str, np.ndarray], num_levels: int | None) -> Levels:
