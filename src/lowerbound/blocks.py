@@ -6,15 +6,15 @@ fields, for each channel.
 | `Real` | 1 | any number |
 | `Grid` | 1 | $c_k = c_0 + k d$, k a whole number, between two ends or without |
 | `Choice` | K | $s e_k$, one of K categories |
-| `ChoiceOrReal` | K + 2 | $s e_k$, one of K values or none of them, and $z$: any number if none, $N(x_k, u^2)$ if one |
+| `ChoiceOrReal` | K + 2 | $s e_k$, one of K values or none of them, and $z$: any number if none, noise of N(0, 1) if one |
 
 The values of a grid and of a choice are discrete: they have probabilities, and a real number has a density. The categories
 of a choice are $s \sqrt 2 = 2$ apart, as two levels are.
 
-A number that is one and the same value in a share of the rows has a probability there, and a density elsewhere. Noise about
-the value's place $x_k$ stands for the number where it is that value, and $\log P(v) \ge E_z [\log p(e_k, z) - \log N(z; x_k,
-u^2)]$, with equality for a model that knows that nothing depends on z. So numbers near each other are near in z whether they
-have a probability or a density.
+A number that is one and the same value in a share of the rows has a probability there, and a density elsewhere. Noise stands
+for the number where it is that value, and $\log P(v) \ge E_z [\log p(e_k, z) - \log N(z; 0, 1)]$, with equality for a model
+that knows that nothing depends on z. Noise that tells nothing of the value leaves the flow of z smooth: narrower, about the
+value's own place, few calls follow it worse.
 """
 
 import functools
@@ -100,22 +100,17 @@ class ChoiceOrReal:
     Arguments:
         places: $x_k$, where each value would stand as a number, (K,).
         shares: $q_k$, of each in training, (K,); the rest is of numbers.
-        spread: u, of the noise about a place.
 
     Raises:
-        InputError: if there are no values, one is not finite, shares are none, or the spread is not positive.
+        InputError: if there are no values, one is not finite, or shares are none.
     """
 
     places: tuple[float, ...]
     shares: tuple[float, ...]
-    spread: float
 
     def __post_init__(self):
-        if not self.places or not all(map(math.isfinite, self.places)) or not 0 < self.spread < math.inf:
-            raise InputError(
-                f"values at {self.places} with a spread of {self.spread}, or a number: there is at least one value, each "
-                "place finite, and the spread above 0"
-            )
+        if not self.places or not all(map(math.isfinite, self.places)):
+            raise InputError(f"values at {self.places} or a number: there is at least one value, each place finite")
         if (
             len(self.shares) != len(self.places)
             or not all(0 < q <= 1 for q in self.shares)
@@ -152,8 +147,7 @@ class Layout(Brief):
         first: of each block.
         optional, is_number: of each `ChoiceOrReal` the entry of its number, and the one that is chosen where it is a number;
             their choices are the last among `choices`.
-        places, variances: of each `ChoiceOrReal` what stands for its number, $x_k$ and $u^2$ where it is a value, 0 and 1
-            where it is a number, as many as categories at most.
+        places: of each `ChoiceOrReal` those of its values, as many as categories at most; 0 beyond.
         log_shares: of each `ChoiceOrReal` $\\log q_k$, of the number too, as many as categories at most; 0 beyond.
         chooses_number: of each `ChoiceOrReal` 1 where the choice is a number, as many as categories at most, else 0.
     """
@@ -172,7 +166,6 @@ class Layout(Brief):
     optional: Int[Tensor, "num_optional"]
     is_number: Int[Tensor, "num_optional"]
     places: Float64[Tensor, "num_optional most_categories"]
-    variances: Float64[Tensor, "num_optional most_categories"]
     log_shares: Float64[Tensor, "num_optional most_categories"]
     chooses_number: Float64[Tensor, "num_optional most_categories"]
 
@@ -207,7 +200,6 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
     shares = [(*block.shares, max(LEAST_SHARE, 1 - sum(block.shares))) for block in either]
     log_shares = [[*map(math.log, each), *[0.0] * (most - len(each))] for each in shares]
     numbers_of = [[float(k == block.num_values) for k in range(most)] for block in either]
-    variances = [[block.spread**2 if k < block.num_values else 1.0 for k in range(most)] for block in either]
     # each on the device by name, that they have numbers also where a network is made without
     entries = torch.tensor([[at + k * (k < width) for k in range(most)] for at, width in choices], device=device)
     beyond = torch.tensor([[k >= width for k in range(most)] for _, width in choices], device=device).bool()
@@ -222,7 +214,6 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
         optional=torch.tensor(optional, dtype=torch.long, device=device),
         is_number=torch.tensor(is_number, dtype=torch.long, device=device),
         places=torch.tensor(of_values, dtype=torch.float64, device=device).reshape(len(either), most),
-        variances=torch.tensor(variances, dtype=torch.float64, device=device).reshape(len(either), most),
         log_shares=torch.tensor(log_shares, dtype=torch.float64, device=device).reshape(len(either), most),
         chooses_number=torch.tensor(numbers_of, dtype=torch.float64, device=device).reshape(len(either), most),
         **{name: torch.tensor(each, dtype=torch.float64, device=device) for name, each in numbers.items()},
@@ -246,30 +237,23 @@ def with_noise(x: Tensor, blocks: Blocks, noise: Noise) -> Tensor:
     if not len(at.optional):
         return x
     numbers = x[:, at.optional]
-    is_value, places, variances = _of_values(x, at)
-    drawn = places + variances.sqrt() * noise.normal(numbers)
-    return x.index_copy(1, at.optional, torch.where(is_value, drawn, numbers))
+    return x.index_copy(1, at.optional, torch.where(_is_value(x, at), noise.normal(numbers), numbers))
 
 
-def without_noise(x: Tensor, blocks: Blocks) -> Tensor:
+def at_places(x: Tensor, blocks: Blocks) -> Tensor:
     """x, (B, D, *spatial), with the place of the value where a number is one of the values of a `ChoiceOrReal`."""
     at = layout(blocks, x.device)
     if not len(at.optional):
         return x
-    is_value, places, _ = _of_values(x, at)
-    return x.index_copy(1, at.optional, torch.where(is_value, places, x[:, at.optional]))
-
-
-def _of_values(x: Tensor, at: Layout) -> tuple[Tensor, Tensor, Tensor]:
-    """Which numbers of x are values, where these stand, and the variance of the noise about it, each (B, n, *spatial)."""
     own = x[:, at.choices[-len(at.optional) :]]
-    is_value = x[:, at.is_number] < ONE_HOT / 2  # and not of a missing one, which is NaN
-    own = own.masked_fill(along(at.beyond[-len(at.optional) :], own), -torch.inf)
-    chosen = own.argmax(2, keepdim=True)
-    places, variances = (
-        along(each, own).to(x).expand_as(own).gather(2, chosen)[:, :, 0] for each in (at.places, at.variances)
-    )
-    return is_value, places, variances
+    chosen = own.masked_fill(along(at.beyond[-len(at.optional) :], own), -torch.inf).argmax(2, keepdim=True)
+    places = along(at.places, own).to(x).expand_as(own).gather(2, chosen)[:, :, 0]
+    return x.index_copy(1, at.optional, torch.where(_is_value(x, at), places, x[:, at.optional]))
+
+
+def _is_value(x: Tensor, at: Layout) -> Tensor:
+    """Which numbers are values, and not missing, which is NaN, (B, n, *spatial)."""
+    return x[:, at.is_number] < ONE_HOT / 2
 
 
 def check_values(x: Tensor, blocks: Blocks, observed: Tensor | None = None) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lowerbound.blocks import ONE_HOT, ChoiceOrReal, Real, check_values, with_noise
+from lowerbound.blocks import ONE_HOT, ChoiceOrReal, Real, at_places, check_values, with_noise
 from lowerbound.data import DataSpec, Examples, describe
 from lowerbound.data.codes import OnGrid
 from lowerbound.data.codes.fit import fit_code, frequent
@@ -39,7 +39,7 @@ def test_the_others_have_a_code_of_their_own():
     code = code_of(RAIN)
     assert code.values == (0.0,)
     assert code.shares == (DRY.mean(),)
-    assert code.block == ChoiceOrReal(code.block.places, code.shares, code.spread)
+    assert code.block == ChoiceOrReal(code.block.places, code.shares)
     assert -3 <= code.block.places[0] < -2  # as far out as such a value stands
     assert code_of(np.where(DRY, 0.1234567, NORMAL)).block.places[0] == pytest.approx(0.12, abs=0.05)
     assert code.other == fit_code(REAL, RAIN[~DRY])
@@ -109,8 +109,7 @@ def test_probability_and_density_are_one_together():
     log_normal = -(z**2 + math.log(2 * math.pi)) / 2
     of_value, of_other = (np.column_stack([np.broadcast_to(ONE_HOT * np.eye(2)[k], (len(z), 2)), z]) for k in (0, 1))
     # any noise in the place of the number tells the same probability
-    of_noise = -(((z - code.block.places[0]) / code.spread) ** 2 + math.log(2 * math.pi * code.spread**2)) / 2
-    np.testing.assert_allclose(of_noise + code.log_slope(of_value), 0, atol=1e-12)
+    np.testing.assert_allclose(log_normal + code.log_slope(of_value), 0, atol=1e-12)
     at, density = code.decode(of_other), np.exp(log_normal + code.log_slope(of_other))
     assert abs(0.3 + 0.7 * np.trapezoid(density, at) - 1) < 1e-3
 
@@ -128,7 +127,7 @@ def test_noise_stands_for_the_number_and_is_of_the_row_alone():
     assert dataset.spec.num_dims == 2
     x = encoding.encode(dataset.examples)
     check_values(x, encoding.blocks)
-    noise = (x[torch.from_numpy(DRY), 2].double() - encoding.blocks[0].places[0]) / encoding.blocks[0].spread
+    noise = x[torch.from_numpy(DRY), 2].double()
     assert abs(noise.mean()) < 4 / len(noise) ** 0.5
     assert abs(noise.std() - 1) < 4 / (2 * len(noise)) ** 0.5
     order = RNG.permutation(1000)[:50]
@@ -140,14 +139,14 @@ def test_noise_stands_for_the_number_and_is_of_the_row_alone():
 
 
 def test_noise_is_drawn_anew_where_a_value_stands_and_nowhere_else():
-    blocks = (Real(), ChoiceOrReal((5.0, -2.0), (0.2, 0.2), 0.01))
+    blocks = (Real(), ChoiceOrReal((5.0, -2.0), (0.2, 0.2)))
     x = torch.tensor(
         [[1.0, ONE_HOT, 0, 0, 5.0], [1.0, 0, ONE_HOT, 0, 6.0], [1.0, 0, 0, ONE_HOT, 7.0], [1.0, *[math.nan] * 4]]
     )
     drawn = with_noise(x, blocks, Stream(0))
     assert torch.equal(drawn[:, :4].nan_to_num(9), x[:, :4].nan_to_num(9))
     assert (drawn[:2, 4] - x[:2, 4] != 0).all()
-    torch.testing.assert_close(drawn[:2, 4], torch.tensor([5.0, -2.0]), atol=0.05, rtol=0)
+    assert at_places(x, blocks)[:, 4].nan_to_num(9).tolist() == [5.0, -2.0, 7.0, 9.0]
     assert drawn[2, 4] == 7
     assert drawn[3, 4].isnan()
     assert with_noise(x, (Real(),) * 5, Stream(0)) is x
@@ -170,11 +169,7 @@ def test_a_description_of_before_is_read_where_no_value_had_a_share():
         code["repeated"] = None
     assert DataSpec.from_dict(values).encoding == smooth.encoding
     values["encoding"]["codes"][0]["repeated"] = {"value": 0.0, "share": 0.4}
-    with pytest.raises(InputError, match=r"values that recur.*: train the run anew"):
-        DataSpec.from_dict(values)
-    values = json.loads(json.dumps(weather().dataset().spec.to_dict()))
-    del values["encoding"]["codes"][0]["spread"]
-    with pytest.raises(InputError, match=r"values that recur.*: train the run anew"):
+    with pytest.raises(InputError, match="a probability of their own: train the run anew"):
         DataSpec.from_dict(values)
 
 
@@ -190,15 +185,8 @@ def test_what_takes_one_kind_of_value_alone_is_told_of_the_column():
 
 
 @pytest.mark.parametrize(
-    ("places", "shares", "spread"),
-    [
-        ((), (), 1.0),
-        ((math.nan,), (0.5,), 1.0),
-        ((0.0,), (0.5,), 0.0),
-        ((0.0,), (), 1.0),
-        ((0.0, 1.0), (0.6, 0.6), 1.0),
-    ],
+    ("places", "shares"), [((), ()), ((math.nan,), (0.5,)), ((0.0,), ()), ((0.0, 1.0), (0.6, 0.6)), ((0.0,), (0.0,))]
 )
-def test_a_block_has_at_least_one_value_and_noise_about_it(places, shares, spread):
+def test_a_block_has_at_least_one_value_with_a_share(places, shares):
     with pytest.raises(InputError, match=r"at least one|1 in all at most"):
-        ChoiceOrReal(places, shares, spread)
+        ChoiceOrReal(places, shares)

@@ -74,12 +74,12 @@ def test_the_bound_of_the_exact_denoiser_is_the_log_probability(has_gaps):
     assert torch.equal(bound.num_dims, observed[:, [0, 3, 4, 5]].sum(1).to(x))
 
 
-OR_REAL = (ChoiceOrReal((0.7,), (0.4,), 0.6), Choice(2))
+OR_REAL = (ChoiceOrReal((0.7,), (0.4,)), Choice(2))
 
 
 def one_value_or_a_number():
     """A value with probability 0.3, N(-0.5, 0.4^2) with 0.5 and N(1, 0.2^2) with 0.2, and a flag that tells these two."""
-    weights, means, stds = double([0.3, 0.5, 0.2]), double([0.7, -0.5, 1.0]), double([0.6, 0.4, 0.2])
+    weights, means, stds = double([0.3, 0.5, 0.2]), double([0.0, -0.5, 1.0]), double([1.0, 0.4, 0.2])
     centres = [[*one_hot(k > 0, 2), m, *one_hot(k > 1, 2)] for k, m in enumerate(means.tolist())]
     covariances = torch.zeros(3, 5, 5, dtype=torch.float64)
     covariances[:, 2, 2] = stds**2
@@ -125,9 +125,8 @@ class Knowing(torch.nn.Module):
         )
         x_of_number = self.of_numbers(self.x_t, NARROW.inverse(gamma)).x[:, 2]
         eps = (y[:, 2] - x_of_number) / variance[:, 0].sqrt()
-        # beside what the denoiser knows of noise about the value's place, and of numbers as N(0, 1)
-        known = -0.5 * ((y[:, 2:3] - double([0.7, 0.0])) ** 2 / (v := double([0.36, 1.0]) + variance) + v.log())
-        of_one = torch.stack([of_flag[:, 0], of_flag[:, 1:].logsumexp(1)], 1) - known - double([0.4, 0.6]).log()
+        # beside the shares that the denoiser knows of
+        of_one = torch.stack([of_flag[:, 0], of_flag[:, 1:].logsumexp(1)], 1) - double([0.4, 0.6]).log()
         columns = [of_one[:, 0], of_one[:, 1], eps, of_choice[:, :2].logsumexp(1), of_choice[:, 2]]
         return torch.stack([*columns, *[torch.zeros_like(eps)] * 5], 1)
 
@@ -188,7 +187,7 @@ def as_fields(rows: torch.Tensor, spatial: tuple[int, ...]) -> torch.Tensor:
 
 @pytest.mark.parametrize("gamma", [-9.0, -3.0, 1.0])
 def test_a_position_of_fields_is_a_row(gamma):
-    blocks = (ChoiceOrReal((0.2, -1.0), (0.3, 0.1), 0.5), Real(), Grid(-1.2, 0.8, 4), Choice(2), Grid(0.3, 0.1))
+    blocks = (ChoiceOrReal((0.2, -1.0), (0.3, 0.1)), Real(), Grid(-1.2, 0.8, 4), Choice(2), Grid(0.3, 0.1))
     num, spatial = 9, (3, 2)
     rows, level = draw(4 * 6, num), NARROW.level_at(gamma)
     values = as_rows(torch.zeros(4, num, *spatial).double())

@@ -62,7 +62,7 @@ def test_what_is_given_has_no_part_in_the_loss_and_is_seen(tmp_path):
 
 
 def test_the_entries_of_a_block_are_given_together():
-    blocks = (ChoiceOrReal((0.0, 1.0), (0.2, 0.3), 1.0), Real(), Grid(0.0, 0.1))
+    blocks = (ChoiceOrReal((0.0, 1.0), (0.2, 0.3)), Real(), Grid(0.0, 0.1))
     x = torch.randn(300, 6, 12, generator=torch.Generator().manual_seed(0))
     x[:, :4, 3] = math.nan
     known = known_entries(x, 4, PerSample(range(300)), blocks)

@@ -179,7 +179,7 @@ def test_the_gaussian_of_windows_is_of_their_numbers(tmp_path):
     torch.testing.assert_close(none + some, torch.ones(20, 8))
     # the Gaussian sees no rain at its place, under noise as everything else
     y, place = x_t / level.alpha, block.places[0]
-    shrunk = place + (y[:, 3] - place) * ratio / math.hypot(block.spread, ratio)
+    shrunk = place + y[:, 3] * ratio / math.hypot(1, ratio)
     seen, given = y[:, numbers], cond[:, numbers].clone()
     seen[:, 1] = none * shrunk + some * y[:, 3]
     given[:, 1] = torch.where(cond[:, 1] > 0, place, given[:, 1])
@@ -191,7 +191,7 @@ def test_the_gaussian_of_windows_is_of_their_numbers(tmp_path):
     free = ~known[:, 4]
     torch.testing.assert_close(said.eps[:, 4][free], expected[:, 2][free], atol=0.02, rtol=0.02)
     # the rain's number is what the Gaussian says, or noise about the place of none
-    of_none = (block.spread**2 * y[:, 3] + ratio**2 * place) / (block.spread**2 + ratio**2)
+    of_none = y[:, 3] / (1 + ratio**2)
     rain = none * of_none + some * (y[:, 3] - ratio * expected[:, 1])
     free = ~known[:, 3]
     torch.testing.assert_close(said.x[:, 3][free], rain[free], atol=1e-4, rtol=1e-4)

@@ -51,9 +51,7 @@ def _log_prob_of_block(block: Block, fitted: np.ndarray, scored: np.ndarray) -> 
     if isinstance(block, ChoiceOrReal):
         kinds, number = Choice(block.num_values + 1), slice(block.num_values + 1, None)
         seen_one, is_one = (x[:, block.num_values] > 0 for x in (fitted, scored))
-        places = np.array([*block.places, 0.0])[scored[:, :-1].argmax(1)]
-        # of the noise in the place of one, as it is
-        of_numbers = -(((scored[:, -1] - places) / block.spread) ** 2 + np.log(2 * np.pi)) / 2 - np.log(block.spread)
+        of_numbers = -(scored[:, -1] ** 2 + np.log(2 * np.pi)) / 2  # of the noise in the place of one, as it is
         if seen_one.sum() > 1:
             of_numbers[is_one] = _log_prob_of_block(Real(), fitted[seen_one, number], scored[is_one, number])
         return _log_prob_of_block(kinds, fitted[:, :-1], scored[:, :-1]) + of_numbers

@@ -330,9 +330,12 @@ def _kinds(base: type[Encoding]) -> list[type[Encoding]]:
 
 
 def _current(code: Any) -> Any:
-    """A column's code as it is stored now; of before a value with a share had a probability, and its noise a place, none."""
-    if not isinstance(code, dict):
+    """A column's code as it is stored, without what was kept of a value with a share until it had a probability."""
+    if not isinstance(code, dict) or "repeated" not in code:
         return code
-    if code.get("repeated") is not None or ("shares" in code and "spread" not in code):
-        raise InputError("a column has values that recur, of which more is told since then: train the run anew")
+    if code["repeated"] is not None:
+        raise InputError(
+            "a column has a density where a share of its values are the same, which now have a probability of their own: "
+            "train the run anew"
+        )
     return {name: value for name, value in code.items() if name != "repeated"}

@@ -68,19 +68,22 @@ class Marginals(Brief, ByChannel):
             return affine
         channels = _channels(examples.shape[1], affine.dtype)
         plain = [Scaled(shift, scale) for shift, scale in zip(affine.shift, affine.scale, strict=True)]
-        codes: list[AnyCode] = [*plain]
-        for k, (channel, values) in enumerate(zip(channels, _some(examples, train), strict=True)):
+        some = list(_some(examples, train))
+
+        def code_of(k: int, may_be_recorded: bool = True) -> AnyCode:
+            values = some[k]
             if len(values) < 2 or (densities and np.ptp(values) == 0):
-                continue
+                return plain[k]
             if np.ptp(values) == 0:  # the few others are not among those that were looked at
-                codes[k] = PointMasses((float(values[0]),), (1.0,), plain[k])
-                continue
-            settings = {"may_heap": may_warp, "densities": densities, "least_share": least_share}
-            code = fit_code(channel, values, **settings)
-            if isinstance(code, OnGrid) and not _holds(code, examples, k, channel):
-                code = fit_code(channel, values, **settings, may_be_recorded=False)
-            if isinstance(code, OnGrid | PointMasses) or (isinstance(code, Warped) and may_warp):
-                codes[k] = code
+                return PointMasses((float(values[0]),), (1.0,), plain[k])
+            settings = {"may_be_recorded": may_be_recorded, "densities": densities, "least_share": least_share}
+            code = fit_code(channels[k], values, may_heap=may_warp, **settings)
+            is_asked_for = isinstance(code, OnGrid | PointMasses) or (isinstance(code, Warped) and may_warp)
+            return code if is_asked_for else plain[k]
+
+        codes = [code_of(k) for k in range(len(channels))]
+        for k in _off_grid(codes, examples, channels):
+            codes[k] = code_of(k, may_be_recorded=False)
         if all(isinstance(code, Scaled) for code in codes):
             return affine
         return cls(tuple(codes), affine.dtype, affine.has_missing)
@@ -131,7 +134,12 @@ def _some(examples: np.ndarray, train: np.ndarray) -> Iterator[np.ndarray]:
         yield chosen.astype(np.float64)
 
 
-def _holds(code: OnGrid, examples: np.ndarray, k: int, channel: Column) -> bool:
-    """Whether all values of a channel, of whatever split, are on a grid."""
-    each = (values[:, k].reshape(-1).astype(np.float64) for _, values in parts(examples))
-    return not any(code.rounded(values, channel).any() for values in each)
+def _off_grid(codes: list[AnyCode], examples: np.ndarray, channels: tuple[Column, ...]) -> list[int]:
+    """The channels whose values, of whatever split, are not all on the grid that some of them are on."""
+    grids = [k for k, code in enumerate(codes) if isinstance(code, OnGrid)]
+    off = set()
+    for _, values in parts(examples) if grids else ():
+        for k in grids:
+            if k not in off and codes[k].rounded(values[:, k].reshape(-1).astype(np.float64), channels[k]).any():
+                off.add(k)
+    return sorted(off)

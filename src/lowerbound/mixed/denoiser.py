@@ -13,10 +13,9 @@ what the network knows of it from the rest of the example. Where there is little
 are known without the network. In the place of a noisy block the network sees $s\, \mathrm{softmax}_k(s y_k / r^2)$, all that
 the block says of its category, in which no noise is left to be taken out.
 
-A number that is one of some values or another has with it the chances $\pi_k \propto q_k e^{F_k + s y_k / r^2} N(y; x_k, u^2 +
-r^2)$, and $q N(y; 0, 1 + r^2)$ where it is another, q the shares in training, and it is the mean of what each leaves of it,
-$\sum_k \pi_k (u^2 y + r^2 x_k) / (u^2 + r^2) + \pi (y - r F)$: all that noise about a value's place says, and nothing of it is
-left to be learned. A `FittedMixture` knows as much of it, and upon one it is $y - r F$.
+A number that is one of some values or another is the mean of what each leaves of it, $\sum_k \pi_k y / (1 + r^2) + \pi (y - r
+F)$, and the chances $\pi_k$ begin with the shares $q_k$ of training, $\propto q_k e^{F_k + s y_k / r^2}$: all that is known of the
+noise in its place is not left to be learned. A `FittedMixture` knows as much, and upon one it is $y - r F$.
 
 Upon a Gaussian of the windows of series F is what is added to its $\hat\epsilon$ of real numbers and of those on grids. It
 sees each value with a probability at its place, and not the noise about it.
@@ -28,7 +27,7 @@ mixture's own on the grids.
 import torch
 from torch import Tensor, nn
 
-from lowerbound.blocks import ONE_HOT, Blocks, along, layout, num_entries, without_noise
+from lowerbound.blocks import ONE_HOT, Blocks, along, at_places, layout, num_entries
 from lowerbound.denoiser.base import Prediction
 from lowerbound.denoiser.network import OfNetwork
 from lowerbound.elementary import exp, expand, sqrt
@@ -78,8 +77,8 @@ class BlockDenoiser(OfNetwork):
         evidence = evidence.masked_fill(along(at.beyond, evidence), -torch.inf)
         upon_rows = self.mixture is not None and not isinstance(self.mixture, FittedWindows)
         if len(at.optional) and not upon_rows:
-            of_numbers = self._log_prob_of_numbers(y, level)
-            evidence = torch.cat([evidence[:, : -len(at.optional)], evidence[:, -len(at.optional) :] + of_numbers], 1)
+            own = evidence[:, -len(at.optional) :] + along(at.log_shares, evidence).to(y)
+            evidence = torch.cat([evidence[:, : -len(at.optional)], own], 1)
         seen = x_t
         if len(at.choices):
             # as the network sees it, its input's scale taken back
@@ -111,40 +110,27 @@ class BlockDenoiser(OfNetwork):
     ) -> Tensor:
         r"""$\hat\epsilon$ of the Gaussian, of the entries that are numbers, (B, n, length).
 
-        It sees each value at its place: under that value y is of $N(x_k, u^2 + r^2)$, so that $x_k + (y - x_k) r /
-        \sqrt{u^2 + r^2}$ is the place under noise of r, as other numbers are.
+        It sees each value at its place: y, which is of N(0, 1 + r^2) under that value, as $x_k + y r / \sqrt{1 + r^2}$, the
+        place under noise of r, as other numbers are.
         """
         at = layout(self.blocks, y.device)
         if len(at.optional):
             numbers, chances = y[:, at.optional, None], evidence[:, -len(at.optional) :].softmax(2)
-            places, own, is_number = (
-                along(each, chances).to(y) for each in (at.places, at.variances, at.chooses_number)
-            )
             variance = expand(exp(level.gamma), numbers)
-            moved = places + (numbers - places) * sqrt(variance / (own + variance))
-            y = y.index_copy(1, at.optional, (chances * torch.where(is_number > 0, numbers, moved)).sum(2))
+            moved = along(at.places, chances).to(y) + numbers * sqrt(variance / (1 + variance))
+            each = torch.where(along(at.chooses_number, chances) > 0, numbers, moved)
+            y = y.index_copy(1, at.optional, (chances * each).sum(2))
             if cond is not None:
-                own_entries = without_noise(cond[:, : y.shape[1]], self.blocks)
-                cond = torch.cat([own_entries, cond[:, y.shape[1] :]], 1)
+                cond = torch.cat([at_places(cond[:, : y.shape[1]], self.blocks), cond[:, y.shape[1] :]], 1)
         of_numbers = (None if each is None else each[:, at.numbers] for each in (cond, observed))
         assert isinstance(self.mixture, FittedWindows)
         return self.mixture.eps(y[:, at.numbers] * expand(level.alpha, y), level, *of_numbers)
 
-    def _log_prob_of_numbers(self, y: Tensor, level: Level) -> Tensor:
-        """Of noise about the place of each value, and of a number as N(0, 1), with their shares, (B, n, K, *spatial)."""
-        at = layout(self.blocks, y.device)
-        y = y[:, at.optional, None]
-        places, own, log_shares = (along(each, y).to(y) for each in (at.places, at.variances, at.log_shares))
-        total = own + expand(exp(level.gamma), y)
-        return log_shares - 0.5 * ((y - places) ** 2 / total + total.log())
-
     def _mean_of_numbers(self, x: Tensor, y: Tensor, level: Level, chances: Tensor) -> Tensor:
-        """Of numbers that are what x says, or noise about the place of a value, by their chances."""
+        """Of numbers that are what x says, or noise, by their chances."""
         at = layout(self.blocks, x.device)
         x, y = (each[:, at.optional, None] for each in (x, y))
-        places, own, is_number = (along(each, y).to(y) for each in (at.places, at.variances, at.chooses_number))
-        variance = expand(exp(level.gamma), y)
-        each = torch.where(is_number > 0, x, (own * y + variance * places) / (own + variance))
+        each = torch.where(along(at.chooses_number, chances) > 0, x, y / (1 + expand(exp(level.gamma), y)))
         return (chances * each).sum(2)
 
     def _on_grids(self, x: Tensor, variance: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lowerbound.baselines.shrinkage import SHRINKAGES, are_few, cross_validated
-from lowerbound.blocks import layout, without_noise
+from lowerbound.blocks import at_places, layout
 from lowerbound.data import Dataset
 from lowerbound.training.factors import MOST_FACTORS, fit_factors
 
@@ -89,7 +89,7 @@ def fit_windows(dataset: Dataset) -> tuple[Float[Tensor, "num_entries"], Float[T
     )
     if (blocks := dataset.spec.blocks) is not None:
         numbers = layout(blocks, x.device).numbers
-        x, held_out = (without_noise(each, blocks)[:, numbers] for each in (x, held_out))
+        x, held_out = (at_places(each, blocks)[:, numbers] for each in (x, held_out))
     channels, length = x.shape[1:]
     x, held_out = x.flatten(1).double(), held_out.flatten(1).double()
     mean, covariance = _moments(x)

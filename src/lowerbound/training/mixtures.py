@@ -156,10 +156,6 @@ def _with_tails(fitted: Components, gaussian: Components, dataset: Dataset) -> C
     scales = torch.tensor(TAILS).double()[:, None].repeat(1, len(numbers))
     drawn_in = torch.from_numpy(np.broadcast_to(dataset.spec.encoding.draws_tails_in, dataset.shape).copy())[numbers]
     scales[:, drawn_in] = scales[:, drawn_in].clamp(max=WIDEST_DRAWN_IN)
-    # what is far out is a number, whose own deviation is 1, and not the value that others of its column have
-    is_optional = torch.isin(numbers, layout(_blocks(dataset.spec), numbers.device).optional)
-    deviations = gaussian.covariances[0].diagonal(dim1=-2, dim2=-1).sqrt().clamp(min=1)
-    scales[:, is_optional] /= deviations[is_optional]
     return Components(
         torch.cat([(1 - share) * fitted.weights, torch.full((num_tails,), share / num_tails).double()]),
         torch.cat([fitted.means, gaussian.means.expand(num_tails, -1)]),

@@ -6,9 +6,9 @@ of its own, and what is told of any other is a density, $P(\text{other})\, p(v)$
 
 $$\log p(v) = \log P(v_k) \text{ if } v = v_k, \qquad \log P(\text{other}) + \log p(x) + \log \frac{dx}{dv} \text{ else}.$$
 
-In x stands which of them it is, and beside it the number's x. Where it is $v_k$ noise z about its place stands there, of
-$N(x_k, u^2)$, and its own density is taken out again, $-\log N(z; x_k, u^2)$: a bound that is met by a model which knows
-that nothing depends on z (`blocks`).
+In x stands which of them it is, and beside it the number's x. Where it is $v_k$ noise z of N(0, 1) stands there, and its own
+density is taken out again, $-\log N(z; 0, 1)$: a bound that is met by a model which knows that nothing depends on z
+(`blocks`).
 """
 
 import math
@@ -23,7 +23,6 @@ from lowerbound.data.columns import Column
 from lowerbound.data.tables.arrow_values import from_floats
 from lowerbound.errors import InputError
 
-SPREAD = 0.3
 _NAMED = 2
 """Values that a description names."""
 _FARTHEST = 3.0
@@ -39,13 +38,11 @@ class PointMasses(Code):
         values: $v_k$, increasing.
         shares: of each in training.
         other: the code of the other numbers.
-        spread: u, of the noise in the place of a value's x.
     """
 
     values: tuple[float, ...]
     shares: tuple[float, ...]
     other: Scaled | Warped
-    spread: float = SPREAD
 
     def __post_init__(self):
         if len(self.values) != len(self.shares) or not (np.diff(self.values) > 0).all():
@@ -59,7 +56,7 @@ class PointMasses(Code):
     @property
     def block(self) -> ChoiceOrReal:
         places = self.other.encode(np.array(self.values), ANY)[:, 0]
-        return ChoiceOrReal(tuple(np.clip(places, -_FARTHEST, _FARTHEST).tolist()), self.shares, self.spread)
+        return ChoiceOrReal(tuple(np.clip(places, -_FARTHEST, _FARTHEST).tolist()), self.shares)
 
     def encode(self, values: Values, column: Column) -> Entries:
         """With 0 where noise belongs."""
@@ -77,9 +74,8 @@ class PointMasses(Code):
         return np.where(is_one, np.array([*self.values, math.nan])[chosen], number)
 
     def log_slope(self, x: Entries) -> Values:
-        places = np.array([*self.block.places, 0.0])[x[:, :-1].argmax(1)]
-        of_noise = ((x[:, -1] - places) / self.spread) ** 2 / 2 + math.log(self.spread * math.sqrt(2 * math.pi))
-        return np.where(x[:, -2] > ONE_HOT / 2, self.other.log_slope(x[:, -1:]), of_noise)
+        is_other, z = x[:, -2] > ONE_HOT / 2, x[:, -1]
+        return np.where(is_other, self.other.log_slope(x[:, -1:]), (z**2 + math.log(2 * math.pi)) / 2)
 
     def text(self, column: Column) -> str:
         most = np.argsort(self.shares)[::-1][:_NAMED]
