@@ -148,7 +148,7 @@ class Layout(Brief):
         optional, is_number: of each `ChoiceOrReal` the entry of its number, and the one that is chosen where it is a number;
             their choices are the last among `choices`.
         places: of each `ChoiceOrReal` those of its values, as many as categories at most; 0 beyond.
-        log_shares: of each `ChoiceOrReal` $\\log q_k$, of the number too, as many as categories at most; 0 beyond.
+        log_shares: of each choice that is one of a `ChoiceOrReal` log q_k, of the number too; 0 of others, and beyond.
         chooses_number: of each `ChoiceOrReal` 1 where the choice is a number, as many as categories at most, else 0.
     """
 
@@ -166,7 +166,7 @@ class Layout(Brief):
     optional: Int[Tensor, "num_optional"]
     is_number: Int[Tensor, "num_optional"]
     places: Float64[Tensor, "num_optional most_categories"]
-    log_shares: Float64[Tensor, "num_optional most_categories"]
+    log_shares: Float64[Tensor, "num_choices most_categories"]
     chooses_number: Float64[Tensor, "num_optional most_categories"]
 
     @property
@@ -197,7 +197,8 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
     }
     either = [block for block in blocks if isinstance(block, ChoiceOrReal)]
     of_values = [(*block.places, *[0.0] * (most - block.num_values)) for block in either]
-    shares = [(*block.shares, max(LEAST_SHARE, 1 - sum(block.shares))) for block in either]
+    shares = [(1.0,)] * (len(choices) - len(either))
+    shares += [(*block.shares, max(LEAST_SHARE, 1 - sum(block.shares))) for block in either]
     log_shares = [[*map(math.log, each), *[0.0] * (most - len(each))] for each in shares]
     numbers_of = [[float(k == block.num_values) for k in range(most)] for block in either]
     # each on the device by name, that they have numbers also where a network is made without
@@ -214,7 +215,7 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
         optional=torch.tensor(optional, dtype=torch.long, device=device),
         is_number=torch.tensor(is_number, dtype=torch.long, device=device),
         places=torch.tensor(of_values, dtype=torch.float64, device=device).reshape(len(either), most),
-        log_shares=torch.tensor(log_shares, dtype=torch.float64, device=device).reshape(len(either), most),
+        log_shares=torch.tensor(log_shares, dtype=torch.float64, device=device).reshape(len(choices), most),
         chooses_number=torch.tensor(numbers_of, dtype=torch.float64, device=device).reshape(len(either), most),
         **{name: torch.tensor(each, dtype=torch.float64, device=device) for name, each in numbers.items()},
     )

@@ -76,9 +76,8 @@ class BlockDenoiser(OfNetwork):
         evidence = (ONE_HOT * y / ratio**2)[:, at.choices]
         evidence = evidence.masked_fill(along(at.beyond, evidence), -torch.inf)
         upon_rows = self.mixture is not None and not isinstance(self.mixture, FittedWindows)
-        if len(at.optional) and not upon_rows:
-            own = evidence[:, -len(at.optional) :] + along(at.log_shares, evidence).to(y)
-            evidence = torch.cat([evidence[:, : -len(at.optional)], own], 1)
+        if not upon_rows:
+            evidence = evidence + along(at.log_shares, evidence).to(y)
         seen = x_t
         if len(at.choices):
             # as the network sees it, its input's scale taken back
