@@ -10,6 +10,8 @@ from lowerbound.evaluate import sample_parts
 
 TINY = ["--steps", "12", "--batch-size", "16", "--network.width", "8", "--network.blocks-per-level", "1"]
 FEW = ["--num-evaluations", "2", "--num-pictures", "1"]
+# a day's values come back each day
+pytestmark = pytest.mark.filterwarnings("ignore:values are repeated")
 STEPS = ["--steps", "2", "--num-samples", "3"]
 
 
