@@ -32,8 +32,8 @@ from lowerbound.words.brief import Brief
 
 ONE_HOT = math.sqrt(2)
 """s, the entry of the category that is chosen; the others are zero."""
-LEAST_SHARE = 1e-3
-"""Of numbers, beside values that are nearly all that there is."""
+_LEAST_SHARE_OF_NUMBERS = 1e-3
+"""Beside values that are nearly all that there is."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def layout(blocks: Blocks, device: torch.device) -> Layout:
     either = [block for block in blocks if isinstance(block, ChoiceOrReal)]
     of_values = [(*block.places, *[0.0] * (most - block.num_values)) for block in either]
     shares = [(1.0,)] * (len(choices) - len(either))
-    shares += [(*block.shares, max(LEAST_SHARE, 1 - sum(block.shares))) for block in either]
+    shares += [(*block.shares, max(_LEAST_SHARE_OF_NUMBERS, 1 - sum(block.shares))) for block in either]
     log_shares = [[*map(math.log, each), *[0.0] * (most - len(each))] for each in shares]
     numbers_of = [[float(k == block.num_values) for k in range(most)] for block in either]
     # each on the device by name, that they have numbers also where a network is made without
@@ -225,6 +225,11 @@ def along(values: Tensor, x: Tensor) -> Tensor:
     """What belongs to entries, (n,), or to those of choices, (n, K), beside x of them, (B, n, *spatial) or (B, n, K,
     *spatial)."""
     return values.reshape(*values.shape, *[1] * (x.ndim - values.ndim - 1))
+
+
+def of_entries(of_values: Tensor, blocks: Blocks) -> Tensor:
+    """What belongs to each value, (B, C, *spatial), as what belongs to each of its entries, (B, D, *spatial)."""
+    return of_values.repeat_interleave(torch.tensor([block.width for block in blocks], device=of_values.device), 1)
 
 
 def num_entries(blocks: Blocks) -> int:

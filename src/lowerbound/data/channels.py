@@ -1,13 +1,14 @@
 """Encodings that have a code for each channel: the columns of a table, the entries of vectors, the variables of fields."""
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lowerbound.blocks import Blocks, num_entries, with_noise
-from lowerbound.data.codes import Code, OneHot, OnGrid, PointMasses, Scaled, Warped
+from lowerbound.data.codes import AnyCode, Code, PointMasses
 from lowerbound.data.columns import Column
 from lowerbound.data.encoding import Encoding, seen
 from lowerbound.data.parts import check_finite, numbers_of_content
@@ -16,7 +17,6 @@ from lowerbound.rng import PerSample, derive_seeds
 
 _SEED = 2718281828
 """Of the noise that stands for numbers in examples where a channel has a value of its own probability."""
-AnyCode = Scaled | Warped | PointMasses | OnGrid | OneHot
 
 
 class ByChannel(Encoding):
@@ -37,9 +37,14 @@ class ByChannel(Encoding):
         """What the values of each are."""
         return self.columns
 
-    @property
+    @cached_property
     def _blocks(self) -> Blocks:
         return tuple(code.block for code in self.codes)
+
+    @property
+    def _first(self) -> np.ndarray:
+        """The first entry of each block."""
+        return np.cumsum([0, *(block.width for block in self._blocks)])[:-1]
 
     def raw_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (len(self.codes), *shape[1:])
@@ -70,12 +75,11 @@ class ByChannel(Encoding):
 
     def log_slopes(self, x: Tensor) -> Tensor:
         slopes = np.zeros(x.shape)
-        first = np.cumsum([0, *(block.width for block in self._blocks)])[:-1]
-        slopes[:, first] = np.stack([_log_slope(code, part) for code, part in self._parts(x)], 1)
+        slopes[:, self._first] = np.stack([_log_slope(code, part) for code, part in self._parts(x)], 1)
         return torch.from_numpy(slopes).to(x.device)
 
     def by_value(self, figures: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(figures, np.cumsum([0, *(block.width for block in self._blocks)])[:-1], 1)
+        return np.add.reduceat(figures, self._first, 1)
 
     def observed_entries(self, observed: np.ndarray) -> np.ndarray:
         return observed.repeat([block.width for block in self._blocks], 1)
@@ -101,8 +105,7 @@ class ByChannel(Encoding):
     def _parts(self, x: Tensor) -> Iterator[tuple[AnyCode, np.ndarray]]:
         """Each code with its entries in double precision, (N, width, *spatial)."""
         entries = x.detach().cpu().double().numpy()
-        ends = np.cumsum([block.width for block in self._blocks])[:-1]
-        return zip(self.codes, np.split(entries, ends, 1), strict=True)
+        return zip(self.codes, np.split(entries, self._first[1:], 1), strict=True)
 
 
 def _of_each(function, part: np.ndarray) -> np.ndarray:

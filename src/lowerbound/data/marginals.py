@@ -7,8 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from lowerbound.blocks import Blocks
-from lowerbound.data.channels import AnyCode, ByChannel
-from lowerbound.data.codes import OnGrid, PointMasses, Scaled, Warped
+from lowerbound.data.channels import ByChannel
+from lowerbound.data.codes import AnyCode, OnGrid, PointMasses, Scaled, Warped
 from lowerbound.data.codes.fit import LEAST_SHARE, fit_code
 from lowerbound.data.codes.reals import MOST_SEARCHED
 from lowerbound.data.columns import Column

@@ -107,22 +107,13 @@ def check_examples(run: Run, raw: Num[np.ndarray, "num_examples *any"] | Windows
         if isinstance(encoding, ByChannel) and isinstance(raw, np.ndarray):
             encoding.encode(raw)
             if not run.spec.columns:  # of which their reader speaks
-                _warn_of_rounded(name, encoding, raw)
+                for channel, code, number in encoding.rounded(raw):
+                    warnings.warn(f"{name}, {channel.name}: {code.of_rounded(number)}", stacklevel=3)
     except InputError as error:
         gaps = ": fill gaps in first, by `lowerbound impute`" if run.spec.columns and not may_miss else ""
         raise InputError(f"{name}: {error}; {takes}{gaps}") from error
     if discrete and isinstance(raw, np.ndarray) and (raw.min() < low or raw.max() > high):
         raise InputError(f"{name}: values from {raw.min()} to {raw.max()}; {takes}")
-
-
-def _warn_of_rounded(name: str, encoding: ByChannel, raw: np.ndarray) -> None:
-    for channel, code, number in encoding.rounded(raw):
-        lie, are = ("lies", "is") if number == 1 else ("lie", "are")
-        warnings.warn(
-            f"{name}, {channel.name}: {counted(number, 'value')} {lie} between the {code.known} of training, and {are} "
-            "taken for the nearest",
-            stacklevel=4,
-        )
 
 
 def batches(

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from lowerbound.blocks import Blocks, layout
+from lowerbound.blocks import Blocks, layout, of_entries
 from lowerbound.rng import Noise
 
 
@@ -34,7 +34,7 @@ def hide(
     kept = places.argsort(1).argsort(1) < torch.where(chosen < share, num_kept, num_values)[:, None]
     kept = kept.reshape(values.shape)
     if blocks is not None:
-        kept = kept.repeat_interleave(torch.tensor([block.width for block in blocks], device=x.device), 1)
+        kept = of_entries(kept, blocks)
     return x.masked_fill(~kept, math.nan)
 
 

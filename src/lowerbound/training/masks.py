@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from lowerbound.blocks import Blocks, layout
+from lowerbound.blocks import Blocks, layout, of_entries
 from lowerbound.rng import Noise
 
 KINDS = ("nothing", "forecast", "entries", "stretch")
@@ -28,8 +28,7 @@ def known_entries(
         blocks: of entries that are given or not together; None: each channel has one.
     """
     if blocks is not None:
-        known = known_entries(x[:, layout(blocks, x.device).first], horizon, noise)
-        return known.repeat_interleave(torch.tensor([block.width for block in blocks], device=x.device), 1)
+        return of_entries(known_entries(x[:, layout(blocks, x.device).first], horizon, noise), blocks)
     num, channels, length = x.shape
     numbers = noise.uniform(x.new_empty(num, 4 + channels))
     kind, share, begin, extent, coins = numbers.split((1, 1, 1, 1, channels), 1)

@@ -14,4 +14,6 @@ from lowerbound.data.codes.discrete import OneHot, OnGrid
 from lowerbound.data.codes.masses import PointMasses
 from lowerbound.data.codes.reals import Scaled, Warped
 
-__all__ = ["Code", "OnGrid", "OneHot", "PointMasses", "Scaled", "Warped"]
+AnyCode = Scaled | Warped | PointMasses | OnGrid | OneHot
+
+__all__ = ["AnyCode", "Code", "OnGrid", "OneHot", "PointMasses", "Scaled", "Warped"]

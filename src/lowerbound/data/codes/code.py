@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64
 from lowerbound.blocks import Block, Real
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
+from lowerbound.words.counts import counted
 
 Values = Float64[np.ndarray, " num_rows"]
 Entries = Float64[np.ndarray, "num_rows width"]
@@ -45,6 +46,11 @@ class Code(ABC):
     def rounded(self, values: Values, column: Column) -> Mask:
         """Which values are taken for the nearest that has a place."""
         return np.zeros(len(values), bool)
+
+    def of_rounded(self, number: int) -> str:
+        """What is said of so many values that are."""
+        lie, are = ("lies", "is") if number == 1 else ("lie", "are")
+        return f"{counted(number, 'value')} {lie} between the {self.known} of training, and {are} taken for the nearest"
 
     @property
     def known(self) -> str:

@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float64
 
+from lowerbound.data.codes import AnyCode, OneHot, OnGrid, PointMasses, Scaled
 from lowerbound.data.codes.code import Values, rounding
-from lowerbound.data.codes.discrete import OneHot, OnGrid
-from lowerbound.data.codes.masses import PointMasses
-from lowerbound.data.codes.reals import Recorded, Scaled, Warped, real_code
+from lowerbound.data.codes.reals import Recorded, real_code
 from lowerbound.data.columns import Column
 from lowerbound.errors import InputError
 
@@ -37,7 +36,7 @@ def fit_code(
     may_be_recorded: bool = True,
     densities: bool = False,
     least_share: float = LEAST_SHARE,
-) -> Scaled | Warped | PointMasses | OnGrid | OneHot:
+) -> AnyCode:
     """The code of a column, from those of its training values that are there.
 
     Arguments:

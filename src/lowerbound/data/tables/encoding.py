@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lowerbound.blocks import Blocks, num_entries
-from lowerbound.data.channels import AnyCode, ByChannel
-from lowerbound.data.codes import OneHot, OnGrid
+from lowerbound.data.channels import ByChannel
+from lowerbound.data.codes import AnyCode, OneHot, OnGrid
 from lowerbound.data.codes.fit import fit_code
 from lowerbound.data.codes.reals import MOST_SEARCHED
 from lowerbound.data.columns import Column

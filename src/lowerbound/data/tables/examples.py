@@ -94,11 +94,7 @@ def examples(source: TableSource, config: DataConfig, spec: DataSpec | None = No
         warnings.warn(f"{source.name}: {counted(num_empty, 'row')} left out, every entry missing", stacklevel=4)
     for name, number in rounded.items():
         if number:
-            warnings.warn(
-                f"{source.name}, column {name}: {counted(number, 'value')} {'lie' if number > 1 else 'lies'} between the "
-                f"{codes[name].known} of training, and {'are' if number > 1 else 'is'} taken for the nearest",
-                stacklevel=4,
-            )
+            warnings.warn(f"{source.name}, column {name}: {codes[name].of_rounded(number)}", stacklevel=4)
     where = ""
     if file_of(values) is not None:
         size = f"{values.nbytes / 2**30:.3g} GiB, more than LOWERBOUND_MEMORY allows"
