@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from runs import measure_little
 
-from lowerbound import Effort, generate, impute, open_run, score, score_density
+from lowerbound import Effort, generate, impute, open_dataset, open_run, score, score_density
 from lowerbound.blocks import ONE_HOT, ChoiceOrReal, Grid, Real
 from lowerbound.cli.main import run as lowerbound
 from lowerbound.data.dataset import assemble
@@ -147,3 +147,18 @@ def test_other_models_refuse_them(tmp_path):
     config = recipe(dataset, DataConfig("weather"), model="vae")
     with pytest.raises(InputError, match="--densities"):
         train(config, dataset, tmp_path / "run", show_progress=False)
+
+
+def test_a_run_sees_its_data_as_it_was_trained_on_them(tmp_path):
+    """One of before such values had a probability, whose densities are of all numbers."""
+    np.save(tmp_path / "weather.npy", weather())
+    data = DataConfig(str(tmp_path / "weather.npy"))
+    with pytest.warns(UserWarning, match="values are repeated"):
+        dataset = open_dataset(data.source, densities=True)
+    config = recipe(dataset, data)
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=2, minutes=None))
+    folder = train(config, dataset, tmp_path / "run", say=lambda line: None, show_progress=False)
+    run = open_run(folder.path)
+    assert run.spec.blocks is None
+    assert run.open_dataset().spec.encoding == run.spec.encoding
+    assert run.open_dataset().encoded(np.arange(2)).shape == (2, 3, 6, 6)

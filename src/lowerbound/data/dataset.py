@@ -102,6 +102,13 @@ class Dataset:
             release(self.whole)
         return self.spec.encoding.encode(chosen)
 
+    def encoded_as(self, known: DataSpec) -> "Dataset":
+        """The same examples as a model sees them that knows them, whatever encoding would be fitted to them today."""
+        encoding = known.encoding
+        if hasattr(encoding, "has_missing") and encoding.has_missing != self.spec.has_missing:
+            encoding = replace(encoding, has_missing=self.spec.has_missing)  # pyrefly: ignore[bad-specialization]
+        return replace(self, spec=replace(self.spec, encoding=encoding, shape=known.shape, series=known.series))
+
     @cached_property
     def num_observed(self) -> np.ndarray:
         """How many entries of each example are there, (N,)."""
@@ -341,7 +348,7 @@ def assemble(
             testing; with a test split alone, a tenth of the rest, 5,000 at most, is for validation.
         num_levels: of integer data; from their type (uint8, uint16, bool), or from the range of the training examples, if
             None.
-        encoding: one of the source's own; `Levels` for integers and `Affine` for floats if None.
+        encoding: one of the source's own; fitted (`fitting.fitted_encoding`) if None.
         (the rest as in `Examples`)
 
     Raises:

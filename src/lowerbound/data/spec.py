@@ -56,7 +56,7 @@ class DataSpec(Brief):
 
     @property
     def raw_shape(self) -> tuple[int, ...]:
-        """The shape of one example as it is stored: `shape`, but of a table, whose columns may take several entries each."""
+        """The shape of one example as it is stored: `shape`, but where values take several entries each."""
         return self.encoding.raw_shape(self.shape)
 
     @property

@@ -195,7 +195,7 @@ class Run:
                 f"{source} does not hold the examples, with the labels and the splits, that the run in {self.folder.path} "
                 "was trained on: what it held out is not known of these; train a new run"
             )
-        return dataset
+        return dataset.encoded_as(self.spec)
 
     def early(self) -> Denoiser:
         """The model as it was early in its training: a weaker one of the same kind, for `guidance.AutoGuidance`.
